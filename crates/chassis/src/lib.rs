@@ -1,0 +1,1 @@
+//! What both services have before they do anything: configuration, logs, health, metrics, shutdown.

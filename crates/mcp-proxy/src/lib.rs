@@ -1,0 +1,1 @@
+//! One unmodified stdio MCP server behind MCP Streamable HTTP.
