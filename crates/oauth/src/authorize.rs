@@ -1,0 +1,277 @@
+//! What a client asks of `/authorize` (OAuth 2.1 section 4.1.1), and where a refusal may be told.
+//!
+//! The order is the security: first the client and its redirect URI, and a mistake there is told to the person on a page.
+//! Only then is there an address to which anything may be sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ErrorCode;
+use crate::client_metadata::ClientMetadata;
+use crate::id::{ClientId, ServiceName};
+use crate::pkce::CodeChallenge;
+use crate::redirect::RedirectUri;
+use crate::scope::ScopeSet;
+use crate::site::Sites;
+
+/// Longest `state` that is carried, in bytes.
+pub const MAX_STATE: usize = 2048;
+
+/// The parameters as they came: each at most once, empty ones absent.
+#[derive(Debug, Clone, Default)]
+pub struct AuthorizeParams {
+    client_id: Option<String>,
+    redirect_uri: Option<String>,
+    response_type: Option<String>,
+    response_mode: Option<String>,
+    state: Option<String>,
+    scope: Option<String>,
+    code_challenge: Option<String>,
+    code_challenge_method: Option<String>,
+    resource: Vec<String>,
+    repeated: Option<&'static str>,
+}
+
+/// A complete, checked request. It exists only after [`AuthorizeParams::check`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuthorizeRequest {
+    /// Who asks.
+    pub client_id: ClientId,
+    /// Where the answer goes, exactly as requested.
+    pub redirect_uri: RedirectUri,
+    /// Carried back unchanged.
+    pub state: Option<String>,
+    /// Scopes that will be granted if the person agrees.
+    pub scope: ScopeSet,
+    /// PKCE challenge, S256.
+    pub code_challenge: CodeChallenge,
+    /// The service that tokens will be for.
+    pub service: ServiceName,
+}
+
+/// A mistake that must be told to the person, because the address to tell the client is not established.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PageError {
+    /// No `client_id`, or twice.
+    #[error(
+        "The application did not say which application it is (client_id is missing or repeated)."
+    )]
+    ClientIdMissing,
+    /// The `client_id` is not registered here, or not any more.
+    #[error(
+        "This server does not know the application {0:?}. Its registration may have ended. In the application, remove this server (or clear its stored sign-in) and connect again."
+    )]
+    UnknownClient(String),
+    /// No `redirect_uri`, or twice.
+    #[error(
+        "The application did not say where to return to (redirect_uri is missing or repeated)."
+    )]
+    RedirectMissing,
+    /// The `redirect_uri` is none of the client's.
+    #[error(
+        "The application wants to return to an address that it has not registered: {0:?}. Nothing was sent there."
+    )]
+    RedirectMismatch(String),
+}
+
+/// A mistake that is told to the client at its redirect URI (RFC 6749 section 4.1.2.1, RFC 9207).
+#[derive(Debug, Clone)]
+pub struct RedirectError {
+    /// The established address.
+    pub redirect_uri: RedirectUri,
+    /// Carried back unchanged.
+    pub state: Option<String>,
+    /// What is wrong.
+    pub code: ErrorCode,
+    /// What is wrong, for the developer of the client.
+    pub description: String,
+}
+
+impl RedirectError {
+    /// The address with `error`, `error_description`, `state` and `iss`.
+    #[must_use]
+    pub fn location(&self, issuer: &str) -> String {
+        let description = crate::error::description(&self.description);
+        let mut parameters = vec![
+            ("error", self.code.as_str()),
+            ("error_description", &description),
+        ];
+        if let Some(state) = &self.state {
+            parameters.push(("state", state));
+        }
+        parameters.push(("iss", issuer));
+        self.redirect_uri.with_query(&parameters)
+    }
+}
+
+impl AuthorizeParams {
+    /// Sorts the decoded pairs of the query. Unknown parameters are ignored (RFC 6749 section 3.1).
+    pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut params = Self::default();
+        for (name, value) in pairs {
+            if value.is_empty() {
+                continue;
+            }
+            let (slot, name) = match name.as_str() {
+                "client_id" => (&mut params.client_id, "client_id"),
+                "redirect_uri" => (&mut params.redirect_uri, "redirect_uri"),
+                "response_type" => (&mut params.response_type, "response_type"),
+                "response_mode" => (&mut params.response_mode, "response_mode"),
+                "state" => (&mut params.state, "state"),
+                "scope" => (&mut params.scope, "scope"),
+                "code_challenge" => (&mut params.code_challenge, "code_challenge"),
+                "code_challenge_method" => {
+                    (&mut params.code_challenge_method, "code_challenge_method")
+                }
+                "resource" => {
+                    params.resource.push(value);
+                    continue;
+                }
+                _ => continue,
+            };
+            if slot.replace(value).is_some() {
+                params.repeated = Some(name);
+            }
+        }
+        params
+    }
+
+    /// The client that must be looked up first.
+    pub fn client_id(&self) -> Result<ClientId, PageError> {
+        if self.repeated == Some("client_id") {
+            return Err(PageError::ClientIdMissing);
+        }
+        let text = self
+            .client_id
+            .as_deref()
+            .ok_or(PageError::ClientIdMissing)?;
+        ClientId::parse(text).map_err(|error| PageError::UnknownClient(error.value))
+    }
+
+    /// The established address: requested, and registered by this client.
+    pub fn redirect_uri(&self, metadata: &ClientMetadata) -> Result<RedirectUri, PageError> {
+        if self.repeated == Some("redirect_uri") {
+            return Err(PageError::RedirectMissing);
+        }
+        let text = self
+            .redirect_uri
+            .as_deref()
+            .ok_or(PageError::RedirectMissing)?;
+        let mismatch = || PageError::RedirectMismatch(text.chars().take(256).collect());
+        if !metadata.admits_redirect(text) {
+            return Err(mismatch());
+        }
+        RedirectUri::parse(text).map_err(|_| mismatch())
+    }
+
+    /// Checks everything else. Scopes beyond the client's are dropped, not refused (RFC 6749 section 3.3 lets a server do
+    /// so and tell what it granted): clients repeat what other servers taught them.
+    pub fn check(
+        self,
+        client_id: ClientId,
+        redirect_uri: &RedirectUri,
+        metadata: &ClientMetadata,
+        sites: &Sites,
+    ) -> Result<AuthorizeRequest, RedirectError> {
+        let state = self.state.clone().filter(|state| state.len() <= MAX_STATE);
+        let refuse = |code, description: String| RedirectError {
+            redirect_uri: redirect_uri.clone(),
+            state: state.clone(),
+            code,
+            description,
+        };
+        self.check_shape()
+            .map_err(|(code, text)| refuse(code, text.to_owned()))?;
+        let code_challenge =
+            CodeChallenge::parse(self.code_challenge.as_deref().unwrap_or_default())
+                .map_err(|error| refuse(ErrorCode::InvalidRequest, error.to_string()))?;
+        let service = self
+            .service(sites)
+            .map_err(|text| refuse(ErrorCode::InvalidTarget, text))?;
+        let asked = ScopeSet::parse(self.scope.as_deref().unwrap_or_default())
+            .map_err(|error| refuse(ErrorCode::InvalidScope, error.to_string()))?;
+        let narrowed = asked.intersection(&metadata.scope);
+        let scope = if narrowed.is_empty() {
+            metadata.scope.clone()
+        } else {
+            narrowed
+        };
+        Ok(AuthorizeRequest {
+            client_id,
+            redirect_uri: redirect_uri.clone(),
+            state: state.clone(),
+            scope,
+            code_challenge,
+            service,
+        })
+    }
+
+    fn check_shape(&self) -> Result<(), (ErrorCode, &'static str)> {
+        if self.repeated.is_some() {
+            return Err((ErrorCode::InvalidRequest, "a parameter is repeated"));
+        }
+        if self
+            .state
+            .as_ref()
+            .is_some_and(|state| state.len() > MAX_STATE)
+        {
+            return Err((
+                ErrorCode::InvalidRequest,
+                "state may have at most 2048 bytes",
+            ));
+        }
+        match self.response_type.as_deref() {
+            Some("code") => {}
+            None => {
+                return Err((
+                    ErrorCode::InvalidRequest,
+                    "response_type is missing; it must be code",
+                ));
+            }
+            Some(_) => {
+                return Err((
+                    ErrorCode::UnsupportedResponseType,
+                    "response_type must be code",
+                ));
+            }
+        }
+        if !matches!(self.response_mode.as_deref(), None | Some("query")) {
+            return Err((ErrorCode::InvalidRequest, "response_mode must be query"));
+        }
+        if self.code_challenge.is_none() {
+            return Err((
+                ErrorCode::InvalidRequest,
+                "code_challenge is missing; PKCE is required",
+            ));
+        }
+        if self.code_challenge_method.as_deref() != Some("S256") {
+            return Err((
+                ErrorCode::InvalidRequest,
+                "code_challenge_method must be S256",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The one service that is asked for. Without `resource` it is clear only when there is one service.
+    fn service(&self, sites: &Sites) -> Result<ServiceName, String> {
+        let mut services = self.resource.iter().map(|resource| {
+            sites.service_of_resource(resource).ok_or_else(|| {
+                let shown: String = resource.chars().take(128).collect();
+                format!("resource {shown} is not a service of this gateway")
+            })
+        });
+        let Some(first) = services.next().transpose()? else {
+            let mut all = sites.services();
+            return match (all.next(), all.next()) {
+                (Some(only), None) => Ok(only.clone()),
+                _ => Err("resource is missing; name the URL of the MCP server".to_owned()),
+            };
+        };
+        for other in services {
+            if other? != first {
+                return Err("a token is for one resource; ask for one at a time".to_owned());
+            }
+        }
+        Ok(first.clone())
+    }
+}

@@ -1,0 +1,146 @@
+//! A registered client and how it proves who it is.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::client_metadata::{ClientMetadata, TokenEndpointAuthMethod};
+use crate::entropy::Entropy;
+use crate::id::ClientId;
+use crate::secret::{ClientSecret, Hashed, Plain, RegistrationToken};
+
+/// How long a client that was never used is kept, in seconds.
+pub const UNUSED_LIFETIME: u64 = 24 * 60 * 60;
+
+/// A registered client.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Client {
+    /// Its identifier.
+    pub id: ClientId,
+    /// The hash of its secret; a public client has none.
+    pub secret: Option<Hashed<ClientSecret>>,
+    /// The hash of the token with which the client manages its registration (RFC 7592).
+    pub registration_token: Hashed<RegistrationToken>,
+    /// What it said about itself.
+    pub metadata: ClientMetadata,
+    /// When it was registered.
+    pub issued_at: Timestamp,
+    /// When a person last approved it or it last got a token.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// The secrets of a new registration, in the clear for the one answer that carries them.
+#[derive(Debug)]
+pub struct IssuedSecrets {
+    /// For confidential clients.
+    pub client_secret: Option<Plain<ClientSecret>>,
+    /// For the management of the registration.
+    pub registration_token: Plain<RegistrationToken>,
+}
+
+/// What a client presented at an endpoint that wants to know who it is.
+#[derive(Debug)]
+pub enum PresentedCredentials<'a> {
+    /// Only a `client_id`.
+    None,
+    /// A secret, by `Authorization: Basic` or in the form.
+    Secret(&'a str),
+}
+
+impl Client {
+    /// A new client with fresh secrets. A public client never gets a secret.
+    pub fn register(
+        metadata: ClientMetadata,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> (Self, IssuedSecrets) {
+        let is_public = metadata.token_endpoint_auth_method == TokenEndpointAuthMethod::None;
+        let secrets = IssuedSecrets {
+            client_secret: (!is_public).then(|| Plain::generate(entropy)),
+            registration_token: Plain::generate(entropy),
+        };
+        let client = Self {
+            id: ClientId::generate(entropy),
+            secret: secrets.client_secret.as_ref().map(Plain::hash),
+            registration_token: secrets.registration_token.hash(),
+            metadata,
+            issued_at: now,
+            last_used_at: None,
+        };
+        (client, secrets)
+    }
+
+    /// When the registration ends: a day after it was made if it was never used, else `lifetime` seconds after the last
+    /// use.
+    #[must_use]
+    pub fn expires_at(&self, lifetime: u64) -> Timestamp {
+        match self.last_used_at {
+            None => crate::after(self.issued_at, UNUSED_LIFETIME.min(lifetime)),
+            Some(used) => crate::after(used, lifetime),
+        }
+    }
+
+    /// Whether the credentials prove that this client is calling. A confidential client must show its secret, by either
+    /// transport; a public one must not show any.
+    #[must_use]
+    pub fn is_proved_by(&self, credentials: &PresentedCredentials<'_>) -> bool {
+        match (&self.secret, credentials) {
+            (None, PresentedCredentials::None) => true,
+            (Some(hash), PresentedCredentials::Secret(secret)) => {
+                Plain::<ClientSecret>::parse(secret).is_some_and(|secret| hash.matches(&secret))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether its own registration token was shown.
+    #[must_use]
+    pub fn is_managed_by(&self, token: &str) -> bool {
+        Plain::<RegistrationToken>::parse(token)
+            .is_some_and(|token| self.registration_token.matches(&token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_metadata::ClientMetadataRequest;
+    use crate::{ScopeSet, SystemEntropy};
+
+    fn client(method: &str) -> (Client, IssuedSecrets) {
+        let request: ClientMetadataRequest = serde_json::from_value(serde_json::json!({
+            "redirect_uris": ["https://a.example/cb"], "token_endpoint_auth_method": method,
+        }))
+        .unwrap();
+        let metadata = request.check(&ScopeSet::parse("mcp").unwrap()).unwrap();
+        Client::register(metadata, Timestamp::UNIX_EPOCH, &SystemEntropy)
+    }
+
+    #[test]
+    fn a_confidential_client_must_show_its_secret() {
+        let (client, secrets) = client("client_secret_post");
+        let secret = secrets.client_secret.unwrap();
+        let (_, other) = self::client("client_secret_post");
+        assert!(client.is_proved_by(&PresentedCredentials::Secret(secret.expose())));
+        assert!(!client.is_proved_by(&PresentedCredentials::None));
+        assert!(!client.is_proved_by(&PresentedCredentials::Secret(
+            other.client_secret.unwrap().expose()
+        )));
+        assert!(!client.is_proved_by(&PresentedCredentials::Secret("")));
+    }
+
+    #[test]
+    fn a_public_client_has_no_secret_and_must_not_invent_one() {
+        let (client, secrets) = client("none");
+        assert!(secrets.client_secret.is_none());
+        assert!(client.is_proved_by(&PresentedCredentials::None));
+        assert!(!client.is_proved_by(&PresentedCredentials::Secret("anything")));
+    }
+
+    #[test]
+    fn an_unused_client_ends_after_a_day_and_a_used_one_after_its_lifetime() {
+        let (mut client, _) = client("none");
+        assert_eq!(client.expires_at(1_000_000).as_second(), 86_400);
+        client.last_used_at = Some(Timestamp::from_second(10).unwrap());
+        assert_eq!(client.expires_at(1_000_000).as_second(), 1_000_010);
+    }
+}

@@ -1,0 +1,133 @@
+//! The error codes that leave this service, each with its status and its source.
+
+/// A code of the `error` member or parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// A parameter is missing, repeated or malformed (RFC 6749 sections 4.1.2.1 and 5.2).
+    InvalidRequest,
+    /// The client is unknown or could not prove who it is (RFC 6749 section 5.2).
+    InvalidClient,
+    /// The code or refresh token is wrong, spent, expired or somebody else's (RFC 6749 section 5.2).
+    InvalidGrant,
+    /// The client may not use this grant (RFC 6749 section 5.2).
+    UnauthorizedClient,
+    /// The grant type is not offered (RFC 6749 section 5.2).
+    UnsupportedGrantType,
+    /// The scope is malformed or not to be had (RFC 6749 section 5.2).
+    InvalidScope,
+    /// The resource is not one of ours (RFC 8707 section 2).
+    InvalidTarget,
+    /// The person or the gateway said no (RFC 6749 section 4.1.2.1).
+    AccessDenied,
+    /// Only `code` is offered (RFC 6749 section 4.1.2.1).
+    UnsupportedResponseType,
+    /// Something broke here (RFC 6749 section 4.1.2.1).
+    ServerError,
+    /// Something we need does not answer just now; try again (RFC 6749 section 4.1.2.1).
+    TemporarilyUnavailable,
+    /// The access token is malformed, expired, revoked or for another service (RFC 6750 section 3.1).
+    InvalidToken,
+    /// The access token does not carry a scope that is needed (RFC 6750 section 3.1).
+    InsufficientScope,
+    /// A redirect URI may not be registered (RFC 7591 section 3.2.2).
+    InvalidRedirectUri,
+    /// Another member of the registration is wrong (RFC 7591 section 3.2.2).
+    InvalidClientMetadata,
+    /// The revocation of this kind of token is not offered (RFC 7009 section 2.2.1).
+    UnsupportedTokenType,
+}
+
+impl ErrorCode {
+    /// Every code, for tables.
+    pub const ALL: [Self; 16] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::AccessDenied,
+        Self::UnsupportedResponseType,
+        Self::ServerError,
+        Self::TemporarilyUnavailable,
+        Self::InvalidToken,
+        Self::InsufficientScope,
+        Self::InvalidRedirectUri,
+        Self::InvalidClientMetadata,
+        Self::UnsupportedTokenType,
+    ];
+
+    /// The code as it is sent.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::AccessDenied => "access_denied",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::UnsupportedTokenType => "unsupported_token_type",
+        }
+    }
+
+    /// The HTTP status that goes with it in a direct answer.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::InvalidClient | Self::InvalidToken => 401,
+            Self::AccessDenied | Self::InsufficientScope => 403,
+            Self::ServerError => 500,
+            Self::TemporarilyUnavailable => 503,
+            _ => 400,
+        }
+    }
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Text that may stand in `error_description`: ASCII without quote and backslash (RFC 6749 section 5.2), at most 256
+/// characters. Others become `?`.
+#[must_use]
+pub fn description(text: &str) -> String {
+    text.chars()
+        .take(256)
+        .map(|c| match c {
+            '"' => '\'',
+            ' '..='~' if c != '\\' => c,
+            _ => '?',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_never_breaks_its_quotes() {
+        assert_eq!(description("a \"b\" \\ ä\n"), "a 'b' ? ??");
+        assert_eq!(description(&"x".repeat(300)).len(), 256);
+    }
+
+    #[test]
+    fn every_code_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> =
+            ErrorCode::ALL.iter().map(|c| c.as_str()).collect();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+    }
+}

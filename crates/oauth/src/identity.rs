@@ -1,0 +1,155 @@
+//! Who somebody is, as told by an identity provider, and who may come in.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Subject;
+use crate::session::Person;
+
+/// A person as an identity provider describes them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Identity {
+    /// `provider:id` with the provider's own unchanging id, not the name.
+    pub subject: Subject,
+    /// The name, which its owner may change and somebody else may take.
+    pub login: String,
+    /// Organisations, in lower case.
+    pub organisations: BTreeSet<String>,
+    /// Teams as `organisation/team`, in lower case.
+    pub teams: BTreeSet<String>,
+}
+
+impl Identity {
+    /// What of it goes into sessions.
+    #[must_use]
+    pub fn person(&self) -> Person {
+        Person {
+            subject: self.subject.clone(),
+            login: self.login.clone(),
+        }
+    }
+}
+
+/// Who may come in. Names are compared without regard to case and surrounding space, as GitHub does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessPolicy {
+    everybody: bool,
+    users: BTreeSet<String>,
+    organisations: BTreeSet<String>,
+    teams: BTreeSet<String>,
+}
+
+/// How somebody comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// The name is on the list: the caller must still see to it that the name belongs to the same person as before.
+    ByName,
+    /// By an organisation, a team, or because everybody may.
+    ByMembership,
+    /// Not at all.
+    Refused,
+}
+
+impl AccessPolicy {
+    /// Builds the policy from lists; `*` among the users admits everybody.
+    pub fn new<S: AsRef<str>>(users: &[S], organisations: &[S], teams: &[S]) -> Self {
+        let names = |list: &[S]| -> BTreeSet<String> {
+            list.iter()
+                .map(|name| fold(name.as_ref()))
+                .filter(|name| !name.is_empty())
+                .collect()
+        };
+        let mut users = names(users);
+        Self {
+            everybody: users.remove("*"),
+            users,
+            organisations: names(organisations),
+            teams: names(teams),
+        }
+    }
+
+    /// Whether the policy admits nobody at all, which is a mistake in the configuration.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether memberships must be asked of the provider.
+    #[must_use]
+    pub fn needs_memberships(&self) -> bool {
+        !self.organisations.is_empty() || !self.teams.is_empty()
+    }
+
+    /// Whether and how this person comes in.
+    #[must_use]
+    pub fn admits(&self, identity: &Identity) -> Admission {
+        if self.users.contains(&fold(&identity.login)) {
+            return Admission::ByName;
+        }
+        let by_organisation = !self.organisations.is_disjoint(&identity.organisations);
+        let by_team = !self.teams.is_disjoint(&identity.teams);
+        if self.everybody || by_organisation || by_team {
+            Admission::ByMembership
+        } else {
+            Admission::Refused
+        }
+    }
+
+    /// Whether somebody who once came in by name would still do so: for checks at which the provider is not asked.
+    #[must_use]
+    pub fn still_lists(&self, login: &str) -> bool {
+        self.everybody || self.needs_memberships() || self.users.contains(&fold(login))
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(login: &str, organisation: &str) -> Identity {
+        Identity {
+            subject: Subject::parse("github:1").unwrap(),
+            login: login.to_owned(),
+            organisations: BTreeSet::from([organisation.to_owned()]),
+            teams: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn nobody_comes_in_by_an_empty_list() {
+        let policy = AccessPolicy::new::<&str>(&[], &["", " "], &[]);
+        assert!(policy.is_empty());
+        assert_eq!(policy.admits(&identity("octocat", "x")), Admission::Refused);
+    }
+
+    #[test]
+    fn names_fold_and_everybody_is_an_explicit_word() {
+        let policy = AccessPolicy::new(&[" OctoCat "], &[], &[]);
+        assert_eq!(policy.admits(&identity("octocat", "x")), Admission::ByName);
+        assert_eq!(
+            policy.admits(&identity("octocat2", "x")),
+            Admission::Refused
+        );
+        let open = AccessPolicy::new(&["*"], &[], &[]);
+        assert_eq!(
+            open.admits(&identity("anybody", "x")),
+            Admission::ByMembership
+        );
+        assert!(!open.is_empty());
+    }
+
+    #[test]
+    fn an_organisation_admits_its_members() {
+        let policy = AccessPolicy::new(&[], &["Acme"], &[]);
+        assert_eq!(
+            policy.admits(&identity("x", "acme")),
+            Admission::ByMembership
+        );
+        assert_eq!(policy.admits(&identity("x", "other")), Admission::Refused);
+    }
+}

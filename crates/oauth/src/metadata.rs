@@ -1,0 +1,85 @@
+//! The two documents by which a client finds its way (RFC 8414 and RFC 9728).
+
+use serde::Serialize;
+
+use crate::id::ServiceName;
+use crate::scope;
+use crate::site::Sites;
+
+/// The authorization server's metadata (RFC 8414 section 2).
+#[derive(Debug, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "the members of RFC 8414 section 2, under their names there"
+)]
+pub struct AuthorizationServerMetadata {
+    pub issuer: String,
+    pub authorization_endpoint: String,
+    pub token_endpoint: String,
+    pub registration_endpoint: String,
+    pub revocation_endpoint: String,
+    pub jwks_uri: String,
+    pub scopes_supported: Vec<&'static str>,
+    pub response_types_supported: [&'static str; 1],
+    pub response_modes_supported: [&'static str; 1],
+    pub grant_types_supported: Vec<&'static str>,
+    pub token_endpoint_auth_methods_supported: Vec<&'static str>,
+    pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    pub code_challenge_methods_supported: [&'static str; 1],
+    pub authorization_response_iss_parameter_supported: bool,
+}
+
+impl AuthorizationServerMetadata {
+    /// All endpoints are on the issuer's own origin, whichever host the document was fetched from.
+    #[must_use]
+    pub fn new(sites: &Sites) -> Self {
+        let issuer = sites.issuer();
+        let endpoint = |path: &str| format!("{issuer}{path}");
+        let methods = || vec!["none", "client_secret_basic", "client_secret_post"];
+        Self {
+            authorization_endpoint: endpoint("/authorize"),
+            token_endpoint: endpoint("/token"),
+            registration_endpoint: endpoint("/register"),
+            revocation_endpoint: endpoint("/revoke"),
+            jwks_uri: endpoint("/jwks"),
+            scopes_supported: vec![scope::MCP, scope::OFFLINE_ACCESS],
+            response_types_supported: ["code"],
+            response_modes_supported: ["query"],
+            grant_types_supported: vec!["authorization_code", "refresh_token"],
+            token_endpoint_auth_methods_supported: methods(),
+            revocation_endpoint_auth_methods_supported: methods(),
+            code_challenge_methods_supported: ["S256"],
+            authorization_response_iss_parameter_supported: true,
+            issuer,
+        }
+    }
+}
+
+/// A protected resource's metadata (RFC 9728 section 2).
+#[derive(Debug, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "the members of RFC 9728 section 2, under their names there"
+)]
+pub struct ProtectedResourceMetadata {
+    pub resource: String,
+    pub authorization_servers: [String; 1],
+    pub scopes_supported: Vec<&'static str>,
+    pub bearer_methods_supported: [&'static str; 1],
+    pub resource_name: String,
+}
+
+impl ProtectedResourceMetadata {
+    /// The document for a path of a service's host: `""` for the origin, `/mcp` for its endpoint. Clients compare
+    /// `resource` with the URL they were given, so the path is echoed (RFC 9728 section 3.3).
+    #[must_use]
+    pub fn new(sites: &Sites, service: &ServiceName, path: &str) -> Self {
+        Self {
+            resource: format!("{}{path}", sites.service_origin(service)),
+            authorization_servers: [sites.issuer()],
+            scopes_supported: vec![scope::MCP],
+            bearer_methods_supported: ["header"],
+            resource_name: service.to_string(),
+        }
+    }
+}

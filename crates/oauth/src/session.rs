@@ -1,0 +1,411 @@
+//! A session: one grant of one person to one client for one service, from the code to the last refresh token.
+//!
+//! Every change is a pure step from the stored session to the next, with an outcome that the caller must handle. The store
+//! applies a step only if nobody else changed the session meanwhile, so racing requests see each other's result.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::authorize::AuthorizeRequest;
+use crate::entropy::Entropy;
+use crate::id::{ClientId, ServiceName, SessionId, Subject, TokenId};
+use crate::pkce::{CodeChallenge, CodeVerifier};
+use crate::redirect::RedirectUri;
+use crate::scope::ScopeSet;
+use crate::secret::{Code, Hashed};
+use crate::token::{AuthorizationCode, DerivationKey, RefreshToken, Seed};
+
+/// How long a code may be redeemed, in seconds (OAuth 2.1 section 4.1.2 recommends at most ten minutes).
+pub const CODE_LIFETIME: u64 = 60;
+/// How long the same client may repeat a redemption whose answer was lost, in seconds.
+pub const CODE_RETRY: i64 = 10;
+/// How many wrong verifiers or clients void a code.
+pub const CODE_FAILURES: u8 = 3;
+/// How many spent refresh tokens are remembered with the instant of their use.
+const REMEMBERED_ROTATIONS: usize = 8;
+/// How many access tokens can be revoked one by one before the whole session is.
+const REVOKED_TOKENS: usize = 32;
+
+/// Lifetimes of a session's tokens, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// A refresh token that is not used ends after this.
+    pub idle: u64,
+    /// The session ends after this, however often it is refreshed.
+    pub absolute: u64,
+    /// How long a spent refresh token still leads to its successor; 0 = never.
+    pub grace: u64,
+}
+
+/// The person who granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Who, for ever.
+    pub subject: Subject,
+    /// The name under which they signed in.
+    pub login: String,
+}
+
+/// A session as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Session {
+    /// Its identifier, which is not secret.
+    pub id: SessionId,
+    /// Who granted.
+    pub person: Person,
+    /// To whom.
+    pub client_id: ClientId,
+    /// For which service.
+    pub service: ServiceName,
+    /// With which scopes.
+    pub scope: ScopeSet,
+    /// When.
+    pub created_at: Timestamp,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+enum Stage {
+    CodeIssued {
+        code: Hashed<Code>,
+        redirect_uri: RedirectUri,
+        challenge: CodeChallenge,
+        failures: u8,
+    },
+    Active {
+        code: Hashed<Code>,
+        redirect_uri: RedirectUri,
+        challenge: CodeChallenge,
+        redeemed_at: Timestamp,
+        seed: Seed,
+        generation: u64,
+        /// Uses of the latest spent generations, the newest last.
+        rotations: Vec<Timestamp>,
+        idle_until: Timestamp,
+        ends_at: Timestamp,
+        revoked_tokens: Vec<RevokedToken>,
+    },
+    Revoked {
+        at: Timestamp,
+        why: Revocation,
+    },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct RevokedToken {
+    id: TokenId,
+    expires_at: Timestamp,
+}
+
+/// Why a session was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Revocation {
+    /// The client, the person or an operator asked for it.
+    Requested,
+    /// Its code was presented again.
+    CodeReplayed,
+    /// Its code was presented with wrong proofs too often.
+    CodeGuessed,
+    /// A spent refresh token was presented again.
+    RefreshReplayed,
+    /// The person may not come in any more.
+    PersonRefused,
+}
+
+/// What a client presents to redeem a code.
+#[derive(Debug)]
+pub struct Redemption<'a> {
+    /// The code.
+    pub code: &'a AuthorizationCode,
+    /// The authenticated client.
+    pub client_id: &'a ClientId,
+    /// `redirect_uri`, if it was sent (OAuth 2.1 does not need it; older clients send it).
+    pub redirect_uri: Option<&'a str>,
+    /// PKCE.
+    pub verifier: &'a CodeVerifier,
+}
+
+/// What became of a redemption.
+#[derive(Debug)]
+pub enum Redeemed {
+    /// First use: store this session and answer with its tokens.
+    Fresh(Session),
+    /// The same client repeats within seconds, its answer was lost: answer with the same refresh token.
+    Repeated(Session),
+    /// The code was used before: store this revoked session and refuse.
+    Replayed(Session),
+    /// Wrong client, redirect or verifier: store the counted failure (or the revocation) and refuse.
+    Refused(Session),
+    /// Not this session's code, or too late: refuse and store nothing.
+    Unknown,
+}
+
+/// What became of a refresh.
+#[derive(Debug)]
+pub enum Refreshed {
+    /// Store this session and answer with its refresh token.
+    Rotated(Session),
+    /// The token was spent a moment ago: nothing to store, answer with the current refresh token.
+    Repeated(Session),
+    /// A spent token came back: store this revoked session and refuse.
+    Replayed(Session),
+    /// Forged, another client's, expired or revoked: refuse and store nothing.
+    Unknown,
+}
+
+impl Session {
+    /// A person granted what a client asked: a code is issued.
+    pub fn issue_code(
+        request: &AuthorizeRequest,
+        person: Person,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> (Self, AuthorizationCode) {
+        let code = AuthorizationCode::generate(SessionId::generate(entropy), entropy);
+        let session = Self {
+            id: code.session.clone(),
+            person,
+            client_id: request.client_id.clone(),
+            service: request.service.clone(),
+            scope: request.scope.clone(),
+            created_at: now,
+            stage: Stage::CodeIssued {
+                code: code.secret.hash(),
+                redirect_uri: request.redirect_uri.clone(),
+                challenge: request.code_challenge.clone(),
+                failures: 0,
+            },
+        };
+        (session, code)
+    }
+
+    /// Whether its access tokens are honoured.
+    #[must_use]
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        matches!(&self.stage, Stage::Active { ends_at, .. } if now < *ends_at)
+    }
+
+    /// Whether one of its access tokens is honoured.
+    #[must_use]
+    pub fn admits_token(&self, token: &TokenId, now: Timestamp) -> bool {
+        match &self.stage {
+            Stage::Active {
+                ends_at,
+                revoked_tokens,
+                ..
+            } => now < *ends_at && !revoked_tokens.iter().any(|revoked| revoked.id == *token),
+            _ => false,
+        }
+    }
+
+    /// When the session ends, however often it is refreshed; no access token may outlive it.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        match &self.stage {
+            Stage::Active { ends_at, .. } => Some(*ends_at),
+            _ => None,
+        }
+    }
+
+    /// Until when the record must be kept, given the lifetime of access tokens in seconds.
+    ///
+    /// A revoked session is kept as a tombstone as long as any of its tokens could come back.
+    #[must_use]
+    pub fn expires_at(&self, access_token_lifetime: u64) -> Timestamp {
+        match &self.stage {
+            Stage::CodeIssued { .. } => crate::after(self.created_at, CODE_LIFETIME),
+            Stage::Active {
+                idle_until,
+                ends_at,
+                ..
+            } => {
+                let last_token = crate::after(*idle_until, access_token_lifetime);
+                last_token.min(*ends_at)
+            }
+            Stage::Revoked { at, .. } => crate::after(*at, access_token_lifetime.max(24 * 60 * 60)),
+        }
+    }
+
+    /// Its current refresh token.
+    #[must_use]
+    pub fn refresh_token(&self, key: &DerivationKey) -> Option<RefreshToken> {
+        match &self.stage {
+            Stage::Active {
+                seed, generation, ..
+            } => Some(RefreshToken::derive(key, &self.id, seed, *generation)),
+            _ => None,
+        }
+    }
+
+    /// A client presents the code.
+    #[must_use]
+    pub fn redeem(
+        self,
+        attempt: &Redemption<'_>,
+        lifetimes: Lifetimes,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Redeemed {
+        match &self.stage {
+            Stage::CodeIssued {
+                code,
+                redirect_uri,
+                challenge,
+                failures,
+            } => {
+                let is_ours = code.matches(&attempt.code.secret);
+                let is_late = now >= crate::after(self.created_at, CODE_LIFETIME);
+                if !is_ours || is_late {
+                    return Redeemed::Unknown;
+                }
+                if !self.is_proved(attempt, redirect_uri, challenge) {
+                    let failures = failures + 1;
+                    return Redeemed::Refused(self.count_failure(failures, now));
+                }
+                let stage = Stage::Active {
+                    code: code.clone(),
+                    redirect_uri: redirect_uri.clone(),
+                    challenge: challenge.clone(),
+                    redeemed_at: now,
+                    seed: Seed::generate(entropy),
+                    generation: 0,
+                    rotations: Vec::new(),
+                    idle_until: crate::after(now, lifetimes.idle),
+                    ends_at: crate::after(now, lifetimes.absolute),
+                    revoked_tokens: Vec::new(),
+                };
+                Redeemed::Fresh(Self { stage, ..self })
+            }
+            Stage::Active {
+                code,
+                redirect_uri,
+                challenge,
+                redeemed_at,
+                generation,
+                ..
+            } => {
+                if !code.matches(&attempt.code.secret) {
+                    return Redeemed::Unknown;
+                }
+                let is_recent =
+                    now.duration_since(*redeemed_at) <= SignedDuration::from_secs(CODE_RETRY);
+                let is_unused = *generation == 0;
+                let is_retry =
+                    is_recent && is_unused && self.is_proved(attempt, redirect_uri, challenge);
+                if is_retry {
+                    Redeemed::Repeated(self)
+                } else {
+                    Redeemed::Replayed(self.revoke(Revocation::CodeReplayed, now))
+                }
+            }
+            Stage::Revoked { .. } => Redeemed::Unknown,
+        }
+    }
+
+    fn is_proved(
+        &self,
+        attempt: &Redemption<'_>,
+        redirect_uri: &RedirectUri,
+        challenge: &CodeChallenge,
+    ) -> bool {
+        let is_client = self.client_id == *attempt.client_id;
+        let is_redirect = attempt
+            .redirect_uri
+            .is_none_or(|sent| sent == redirect_uri.as_str());
+        let is_verifier = challenge.is_answered_by(attempt.verifier);
+        is_client && is_redirect && is_verifier
+    }
+
+    fn count_failure(mut self, count: u8, now: Timestamp) -> Self {
+        if count >= CODE_FAILURES {
+            return self.revoke(Revocation::CodeGuessed, now);
+        }
+        if let Stage::CodeIssued { failures, .. } = &mut self.stage {
+            *failures = count;
+        }
+        self
+    }
+
+    /// A client presents a refresh token.
+    #[must_use]
+    pub fn refresh(
+        mut self,
+        token: &RefreshToken,
+        client_id: &ClientId,
+        key: &DerivationKey,
+        lifetimes: Lifetimes,
+        now: Timestamp,
+    ) -> Refreshed {
+        let is_client = self.client_id == *client_id;
+        let Stage::Active {
+            seed,
+            generation,
+            rotations,
+            idle_until,
+            ends_at,
+            ..
+        } = &mut self.stage
+        else {
+            return Refreshed::Unknown;
+        };
+        let is_over = now >= *idle_until || now >= *ends_at;
+        let is_genuine = token.is_genuine(key, seed);
+        if is_over || !is_client || !is_genuine || token.generation > *generation {
+            return Refreshed::Unknown;
+        }
+        if token.generation == *generation {
+            *generation += 1;
+            rotations.push(now);
+            if rotations.len() > REMEMBERED_ROTATIONS {
+                rotations.remove(0);
+            }
+            *idle_until = crate::after(now, lifetimes.idle).min(*ends_at);
+            return Refreshed::Rotated(self);
+        }
+        let age = *generation - token.generation;
+        let spent_at = usize::try_from(age)
+            .ok()
+            .and_then(|age| rotations.len().checked_sub(age))
+            .and_then(|index| rotations.get(index));
+        let is_in_grace = spent_at.is_some_and(|at| {
+            let grace =
+                SignedDuration::from_secs(i64::try_from(lifetimes.grace).unwrap_or(i64::MAX));
+            lifetimes.grace > 0 && now.duration_since(*at) <= grace
+        });
+        if is_in_grace {
+            Refreshed::Repeated(self)
+        } else {
+            Refreshed::Replayed(self.revoke(Revocation::RefreshReplayed, now))
+        }
+    }
+
+    /// Ends the session with all its tokens.
+    #[must_use]
+    pub fn revoke(mut self, why: Revocation, now: Timestamp) -> Self {
+        if !matches!(self.stage, Stage::Revoked { .. }) {
+            self.stage = Stage::Revoked { at: now, why };
+        }
+        self
+    }
+
+    /// Ends one access token (RFC 7009 section 2.1). When too many were ended one by one, the session ends instead.
+    #[must_use]
+    pub fn revoke_token(mut self, token: TokenId, expires_at: Timestamp, now: Timestamp) -> Self {
+        if let Stage::Active { revoked_tokens, .. } = &mut self.stage {
+            revoked_tokens.retain(|revoked| now < revoked.expires_at);
+            if revoked_tokens.len() >= REVOKED_TOKENS {
+                return self.revoke(Revocation::Requested, now);
+            }
+            revoked_tokens.push(RevokedToken {
+                id: token,
+                expires_at,
+            });
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;
