@@ -70,13 +70,16 @@ impl Client {
     }
 
     /// When the registration ends: a day after it was made if it was never used, else `lifetime` seconds after the last
-    /// use.
+    /// use. A lifetime of 0 never ends.
     #[must_use]
-    pub fn expires_at(&self, lifetime: u64) -> Timestamp {
-        match self.last_used_at {
+    pub fn expires_at(&self, lifetime: u64) -> Option<Timestamp> {
+        if lifetime == 0 {
+            return None;
+        }
+        Some(match self.last_used_at {
             None => crate::after(self.issued_at, UNUSED_LIFETIME.min(lifetime)),
             Some(used) => crate::after(used, lifetime),
-        }
+        })
     }
 
     /// Whether the credentials prove that this client is calling. A confidential client must show its secret, by either
@@ -139,8 +142,9 @@ mod tests {
     #[test]
     fn an_unused_client_ends_after_a_day_and_a_used_one_after_its_lifetime() {
         let (mut client, _) = client("none");
-        assert_eq!(client.expires_at(1_000_000).as_second(), 86_400);
+        assert_eq!(client.expires_at(1_000_000).unwrap().as_second(), 86_400);
+        assert_eq!(client.expires_at(0), None);
         client.last_used_at = Some(Timestamp::from_second(10).unwrap());
-        assert_eq!(client.expires_at(1_000_000).as_second(), 1_000_010);
+        assert_eq!(client.expires_at(1_000_000).unwrap().as_second(), 1_000_010);
     }
 }

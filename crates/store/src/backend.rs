@@ -4,6 +4,7 @@
 //! suite in [`contract`](crate::contract).
 
 use std::fmt;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -17,6 +18,8 @@ pub enum Kind {
     Client,
     /// A sign-in under way.
     Authorization,
+    /// Which person a name on the allow-list belongs to.
+    Pin,
     /// A grant, from its code to its last refresh token.
     Session,
     /// A person who has signed in: pinned login, and since when their sessions count.
@@ -34,6 +37,7 @@ impl Kind {
         match self {
             Self::Client => "client",
             Self::Authorization => "authorization",
+            Self::Pin => "pin",
             Self::Session => "session",
             Self::Person => "person",
             Self::Consent => "consent",
@@ -315,7 +319,9 @@ pub enum StoreError {
         reason: String,
     },
     /// Others changed the record between each read and its swap.
-    #[error("the record `{key}` was changed by others during each of {tries} attempts to change it")]
+    #[error(
+        "the record `{key}` was changed by others during each of {tries} attempts to change it"
+    )]
     Contended {
         /// The key of the record.
         key: Key,
@@ -348,6 +354,78 @@ impl StoreError {
             reason: reason.into(),
         }
     }
+}
+
+/// Why a store could not be opened: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A second process on the same file.
+    #[error(
+        "the store file {} is in use by another process: stop that one or set STORE_PATH to another file \
+         (several instances share one store with STORE=redis)", path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The directory of the file is not there.
+    #[error("the store file {} cannot be made: its directory does not exist; create it or set STORE_PATH", path.display())]
+    NoDirectory {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file or its directory does not admit this user.
+    #[error(
+        "the store file {} cannot be read and written by this user: give it to the user of the service or set STORE_PATH",
+        path.display()
+    )]
+    NotPermitted {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is something else, or damaged.
+    #[error(
+        "the file {} is not a store of this program ({reason}): set STORE_PATH to another file or restore a backup",
+        path.display()
+    )]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The file was written by a newer release.
+    #[error(
+        "the store file {} has schema version {found}, this program knows {known}: use the newer release again",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u64,
+        /// The newest version that is known here.
+        known: u64,
+    },
+    /// The system refuses the file for another reason.
+    #[error("the store file {} cannot be opened: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The address of Redis is not one.
+    #[error(
+        "REDIS_URL is not an address of Redis ({reason}): use redis://host:6379, or rediss://host:6379 for TLS, \
+         and REDIS_PASSWORD for the password"
+    )]
+    RedisUrl {
+        /// What is wrong, without the password.
+        reason: String,
+    },
 }
 
 /// A place to keep records. Each method is one round trip and one atomic step on one key (or one index).

@@ -1,16 +1,29 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod clients;
+mod embedded;
+mod encoding;
+mod keys;
 mod memory;
+mod people;
 mod records;
+mod sessions;
+mod sign_ins;
 
 use std::sync::Arc;
 
 pub use self::backend::{
-    Backend, Event, EventFeed, Index, Key, Kind, Notice, Record, StoreError, Swap, Swapped,
+    Backend, Event, EventFeed, Index, Key, Kind, Notice, OpenError, Record, StoreError, Swap,
+    Swapped,
 };
+pub use self::clients::Registration;
+pub use self::embedded::EmbeddedBackend;
+pub use self::keys::{SealedKey, SealedKeyRing};
 pub use self::memory::MemoryBackend;
+pub use self::people::{PersonRecord, Pinned};
 pub use self::records::{Records, StoredRecord, Transition};
+pub use self::sessions::{Liveness, Redemption, Refresh};
 
 /// What the authorization server remembers. Cheap to clone.
 #[derive(Clone)]

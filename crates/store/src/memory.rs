@@ -163,7 +163,10 @@ impl Backend for MemoryBackend {
     async fn index_len(&self, index: &Index, now: Timestamp) -> Result<u64, StoreError> {
         let state = self.state();
         let living = state.indexes.get(index).map_or(0, |members| {
-            members.values().filter(|end| !has_ended(**end, now)).count()
+            members
+                .values()
+                .filter(|end| !has_ended(**end, now))
+                .count()
         });
         Ok(living as u64)
     }

@@ -1,0 +1,90 @@
+//! The verbs about clients.
+
+use oauth::client::Client;
+use oauth::{ClientId, Timestamp};
+
+use crate::backend::{Event, Index, Kind, StoreError};
+use crate::records::{StoredRecord, Transition};
+use crate::Store;
+
+impl StoredRecord for Client {
+    const KIND: Kind = Kind::Client;
+    const VERSION: u32 = 1;
+}
+
+/// How often the use of a client is written down, in seconds: once a day is enough to keep it alive for months.
+const USE_RESOLUTION: i64 = 24 * 60 * 60;
+
+/// What became of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// The client is stored.
+    Created,
+    /// There are as many clients as there may be; none is removed for a new one.
+    Full,
+}
+
+impl Store {
+    /// Stores a new client unless `most` are there already.
+    pub async fn create_client(
+        &self,
+        client: Client,
+        lifetime: u64,
+        most: u64,
+        now: Timestamp,
+    ) -> Result<Registration, StoreError> {
+        if self.backend().index_len(&Index::Clients, now).await? >= most {
+            return Ok(Registration::Full);
+        }
+        let (id, end) = (client.id.clone(), client.expires_at(lifetime));
+        self.backend().index_insert(&Index::Clients, id.as_str(), end, now).await?;
+        self.records()
+            .update(id.as_str(), now, |_: Option<Client>| Transition::put(client.clone(), end, ()))
+            .await?;
+        Ok(Registration::Created)
+    }
+
+    /// The client of this id, while its registration lasts.
+    pub async fn client(&self, id: &ClientId, now: Timestamp) -> Result<Option<Client>, StoreError> {
+        self.records().get(id.as_str(), now).await
+    }
+
+    /// Writes down that the client was used, at most once a day, so that its registration goes on.
+    pub async fn note_client_use(&self, client: &Client, lifetime: u64, now: Timestamp) -> Result<(), StoreError> {
+        let is_fresh = client
+            .last_used_at
+            .is_some_and(|used| now.duration_since(used).as_secs() < USE_RESOLUTION);
+        if is_fresh {
+            return Ok(());
+        }
+        let end = self
+            .records()
+            .update(client.id.as_str(), now, |stored: Option<Client>| {
+                let Some(mut client) = stored else {
+                    return Transition::keep(None);
+                };
+                client.last_used_at = Some(now);
+                let end = client.expires_at(lifetime);
+                Transition::put(client, end, Some(end))
+            })
+            .await?;
+        if let Some(end) = end {
+            self.backend().index_insert(&Index::Clients, client.id.as_str(), end, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a client; with it go all its sessions, because a session counts only while its client is there. `false`
+    /// when there was none.
+    pub async fn delete_client(&self, id: &ClientId, now: Timestamp) -> Result<bool, StoreError> {
+        let was_there = self
+            .records()
+            .update(id.as_str(), now, |stored: Option<Client>| match stored {
+                None => Transition::keep(false),
+                Some(_) => Transition::remove(true).telling(Event::ClientChanged(id.to_string())),
+            })
+            .await?;
+        self.backend().index_remove(&Index::Clients, id.as_str()).await?;
+        Ok(was_there)
+    }
+}
