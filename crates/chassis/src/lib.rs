@@ -1,1 +1,11 @@
-//! What both services have before they do anything: configuration, logs, health, metrics, shutdown.
+#![doc = include_str!("../README.md")]
+
+pub mod build_info;
+pub mod config;
+pub mod health;
+pub mod identity;
+pub mod listen;
+pub mod metrics;
+pub mod private;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,109 @@
+//! Logs: JSON lines or readable text on stdout, one line per request, nothing secret and nothing forged in either.
+
+mod level;
+mod request;
+mod untrusted;
+
+use std::io::IsTerminal;
+
+use serde::{Deserialize, Serialize};
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::{ConfigError, Setting};
+
+pub use request::{QuietPaths, REQUEST_ID_HEADER, RequestSpan, request_id, request_logger};
+pub use untrusted::{Untrusted, untrusted};
+
+/// The variable `LOG_LEVEL`; belongs in the table of a binary whose configuration has a `log: LogConfig`.
+pub const LOG_LEVEL: Setting = Setting::text(
+    "LOG_LEVEL",
+    "log.level",
+    "How much is logged: error, warn, info, debug or trace.",
+)
+.how("Use one of error, warn, info, debug, trace, or a list such as \"info,mcp_proxy=debug\".");
+
+/// The variable `LOG_FORMAT`; belongs beside [`LOG_LEVEL`].
+pub const LOG_FORMAT: Setting = Setting::text(
+    "LOG_FORMAT",
+    "log.format",
+    "The form of a log line: json, pretty, or auto (pretty on a terminal, else json).",
+);
+
+/// What is logged and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// A level, or a list of `target=level` as `tracing_subscriber::EnvFilter` reads it.
+    ///
+    /// `debug` and `trace` alone mean our own crates: libraries print headers and bodies there.
+    pub level: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Readable on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Sends the log of this process to stdout. A second call changes nothing: the first one holds for the life of the process.
+pub fn init(log: &LogConfig) -> Result<(), ConfigError> {
+    let stdout = std::io::stdout;
+    let on_terminal = stdout().is_terminal();
+    let subscriber = subscriber(log, on_terminal, stdout)?;
+    // Fails only if a subscriber is there already.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+/// The same with a writer of the caller's choice. Colours are used only `on_terminal`.
+pub fn subscriber<W>(
+    log: &LogConfig,
+    on_terminal: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, ConfigError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = level::filter(&log.level)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(on_terminal);
+    let json = match log.format {
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
+        LogFormat::Auto => !on_terminal,
+    };
+    Ok(if json {
+        let builder = builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false);
+        Box::new(builder.finish())
+    } else {
+        Box::new(builder.finish())
+    })
+}
+
+#[cfg(test)]
+mod tests;
