@@ -2,6 +2,8 @@
 
 mod backend;
 mod clients;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod embedded;
 mod encoding;
 mod keys;
