@@ -102,7 +102,9 @@ impl Readiness {
             answers.spawn(async move {
                 let outcome = tokio::time::timeout(CHECK_LIMIT, ask())
                     .await
-                    .unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_LIMIT.as_secs())));
+                    .unwrap_or_else(|_| {
+                        Err(format!("no answer within {} s", CHECK_LIMIT.as_secs()))
+                    });
                 Check::new(name, outcome)
             });
         }
@@ -229,7 +231,8 @@ pub async fn healthcheck(private: SocketAddr) -> Result<(), HealthcheckError> {
 
 async fn ask(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /health/ready HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET /health/ready HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
@@ -288,7 +291,10 @@ mod tests {
             .local_addr()
             .unwrap();
         let error = healthcheck(address).await.unwrap_err().to_string();
-        assert!(error.starts_with(&format!("no service answers on {address}: ")), "{error}");
+        assert!(
+            error.starts_with(&format!("no service answers on {address}: ")),
+            "{error}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

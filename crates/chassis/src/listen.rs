@@ -15,7 +15,9 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// Another process has the port.
-    #[error("the {name} address {address} is in use by another process. Stop that process or set another port.")]
+    #[error(
+        "the {name} address {address} is in use by another process. Stop that process or set another port."
+    )]
     InUse {
         /// Which listener.
         name: String,
@@ -23,7 +25,9 @@ pub enum ListenError {
         address: SocketAddr,
     },
     /// The port is below 1024 and the process is not privileged.
-    #[error("the {name} address {address} needs a privilege this process lacks. Set a port from 1024 on.")]
+    #[error(
+        "the {name} address {address} needs a privilege this process lacks. Set a port from 1024 on."
+    )]
     NotPermitted {
         /// Which listener.
         name: String,
@@ -31,7 +35,9 @@ pub enum ListenError {
         address: SocketAddr,
     },
     /// The address belongs to another machine.
-    #[error("the {name} address {address} is not an address of this machine. Use 127.0.0.1 (this machine only) or 0.0.0.0 (all).")]
+    #[error(
+        "the {name} address {address} is not an address of this machine. Use 127.0.0.1 (this machine only) or 0.0.0.0 (all)."
+    )]
     NotOurs {
         /// Which listener.
         name: String,
@@ -119,14 +125,16 @@ mod tests {
         let error = bind("private", "192.0.2.1:0".parse().unwrap())
             .unwrap_err()
             .to_string();
-        assert!(error.contains("is not an address of this machine"), "{error}");
+        assert!(
+            error.contains("is not an address of this machine"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn bound_addresses_are_announced_whole() {
-        let directory = std::env::temp_dir().join(format!("chassis-announce-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let file = directory.join("addresses");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("addresses");
         let address = bind("public", ANY).unwrap().local_addr().unwrap();
         announce(&file, &[("public", address), ("private", ANY)]).unwrap();
         assert_eq!(
@@ -134,6 +142,5 @@ mod tests {
             format!("public={address}\nprivate=127.0.0.1:0\n")
         );
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

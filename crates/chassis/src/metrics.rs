@@ -84,7 +84,9 @@ impl Collector for Process {
 
 fn resident_bytes() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: i64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kibibytes * 1024)
 }

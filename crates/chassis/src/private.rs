@@ -78,9 +78,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::health::healthcheck;
     use crate::listen;
+
+    use super::*;
 
     #[actix_web::test]
     async fn the_healthcheck_client_reads_what_the_listener_says() {
@@ -117,17 +118,19 @@ mod tests {
             metrics: Metrics::new("test"),
         };
         let _latch = private.readiness.latch("child");
-        let app = actix_web::test::init_service(
-            App::new().configure(|config| private.routes(config)),
-        )
-        .await;
+        let app =
+            actix_web::test::init_service(App::new().configure(|config| private.routes(config)))
+                .await;
         let get = |path: &str| actix_web::test::TestRequest::get().uri(path).to_request();
         let live = actix_web::test::call_service(&app, get("/health/live")).await;
         assert_eq!(live.status(), 200);
         let ready = actix_web::test::call_service(&app, get("/health/ready")).await;
         assert_eq!(ready.status(), 503);
         let metrics = actix_web::test::call_service(&app, get("/metrics")).await;
-        assert_eq!(metrics.headers()["content-type"], metrics::CONTENT_TYPE);
+        assert_eq!(
+            metrics.headers().get("content-type").unwrap(),
+            metrics::CONTENT_TYPE
+        );
         let text = actix_web::test::read_body(metrics).await;
         assert!(String::from_utf8_lossy(&text).contains("process_resident_memory_bytes"));
     }

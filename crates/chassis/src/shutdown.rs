@@ -105,7 +105,9 @@ mod tests {
     async fn finish_waits_for_tracked_tasks() {
         let shutdown = Shutdown::new();
         let soft = shutdown.soft().clone();
-        shutdown.tasks().spawn(async move { soft.cancelled().await });
+        shutdown
+            .tasks()
+            .spawn(async move { soft.cancelled().await });
         shutdown.begin(LONG);
         assert!(shutdown.finish().await);
         assert!(!shutdown.hard().is_cancelled());

@@ -37,7 +37,9 @@ pub enum ConfigError {
         variable: String,
     },
     /// A variable is given under two of its names, with different values.
-    #[error("{variable} and {alias} are two names of one setting and differ. Keep {variable}, remove {alias}.")]
+    #[error(
+        "{variable} and {alias} are two names of one setting and differ. Keep {variable}, remove {alias}."
+    )]
     TwoNames {
         /// The preferred name.
         variable: String,
@@ -51,7 +53,10 @@ pub enum ConfigError {
         variable: String,
     },
     /// The file that `VARIABLE_FILE` names cannot be used.
-    #[error("{variable}_FILE names {}, which {wrong}. Put the value of {variable} into that file, and nothing else.", shown(path))]
+    #[error(
+        "{variable}_FILE names {}, which {wrong}. Put the value of {variable} into that file, and nothing else.",
+        shown(path)
+    )]
     SecretFile {
         /// The variable that the file stands for.
         variable: String,
@@ -61,7 +66,12 @@ pub enum ConfigError {
         wrong: String,
     },
     /// The configuration file cannot be used.
-    #[error("configuration file {}: {}. {}", shown(path), untrusted(wrong), sentence(remedy))]
+    #[error(
+        "configuration file {}: {}. {}",
+        shown(path),
+        untrusted(wrong),
+        sentence(remedy)
+    )]
     File {
         /// The file.
         path: PathBuf,
@@ -71,7 +81,12 @@ pub enum ConfigError {
         remedy: String,
     },
     /// The configuration file has a key that nothing reads.
-    #[error("configuration file {}: unknown key {}. {}", shown(path), untrusted(key), known_keys(known))]
+    #[error(
+        "configuration file {}: unknown key {}. {}",
+        shown(path),
+        untrusted(key),
+        known_keys(known)
+    )]
     UnknownKey {
         /// The file.
         path: PathBuf,

@@ -134,7 +134,9 @@ impl<C> Loaded<C> {
                 .filter(|row| !row.secret)
                 .map(|row| row.value.clone())
                 .or_else(|| row.is_none().then(String::new)),
-            origin: row.map_or(Origin::Default, |row| row.origin.clone()).to_string(),
+            origin: row
+                .map_or(Origin::Default, |row| row.origin.clone())
+                .to_string(),
             wrong: wrong.to_string(),
             remedy: self.remedy(key),
         }
@@ -191,13 +193,20 @@ fn read_file(path: &Path, section: Section) -> Result<Layer, ConfigError> {
         wrong,
         remedy: remedy.to_owned(),
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| refuse(format!("cannot be read: {error}"), "Make it readable for the user of this service"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        refuse(
+            format!("cannot be read: {error}"),
+            "Make it readable for the user of this service",
+        )
+    })?;
     let mut all: Dict = Toml::from_str(&text).map_err(|error| {
         // The middle of the parser's text quotes the line, which may hold a secret: only its first line (the place) and its
         // last one (the reason) are shown.
         let text = error.to_string();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         let wrong = match lines.as_slice() {
             [] => "is not TOML".to_owned(),
             [only] => (*only).to_owned(),
@@ -268,7 +277,12 @@ fn from_environment(
         (None, Some((variable, path))) => {
             let path = PathBuf::from(path);
             let value = Value::from(read_secret(variable, &path)?);
-            Ok(Some(layer(setting, FROM_SECRET_FILE, Source::File(path), value)))
+            Ok(Some(layer(
+                setting,
+                FROM_SECRET_FILE,
+                Source::File(path),
+                value,
+            )))
         }
         (None, None) => Ok(None),
     }
@@ -440,7 +454,9 @@ fn wrong(kind: &FigmentKind, hidden: bool) -> String {
         | FigmentKind::InvalidLength(_, expected) => {
             format!("is not {}", in_words(expected.trim_matches('`')))
         }
-        FigmentKind::UnknownVariant(_, variants) => format!("is not one of {}", variants.join(", ")),
+        FigmentKind::UnknownVariant(_, variants) => {
+            format!("is not one of {}", variants.join(", "))
+        }
         FigmentKind::ISizeOutOfRange(_) | FigmentKind::USizeOutOfRange(_) => {
             "is out of range".to_owned()
         }

@@ -5,7 +5,15 @@ use crate::config::ConfigError;
 
 /// The targets of our own log lines: crates, and the short targets that they use.
 const OWN_TARGETS: [&str; 9] = [
-    "auth", "mcp_auth", "mcp_proxy", "oauth", "store", "chassis", "http", "audit", "child",
+    "auth",
+    "mcp_auth",
+    "mcp_proxy",
+    "oauth",
+    "store",
+    "chassis",
+    "http",
+    "audit",
+    "child",
 ];
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

@@ -39,14 +39,16 @@ fn log(level: &str, format: LogFormat) -> LogConfig {
 async fn logged(level: &str, format: LogFormat, request: test::TestRequest) -> String {
     let captured = Captured::default();
     let writer = captured.clone();
-    let subscriber =
-        subscriber(&log(level, format), false, move || writer.clone()).unwrap();
+    let subscriber = subscriber(&log(level, format), false, move || writer.clone()).unwrap();
     async {
         let app = test::init_service(
             App::new()
                 .app_data(QuietPaths(&["/verify", "/verify-down"]))
                 .route("/verify", web::get().to(HttpResponse::Ok))
-                .route("/verify-down", web::get().to(HttpResponse::ServiceUnavailable))
+                .route(
+                    "/verify-down",
+                    web::get().to(HttpResponse::ServiceUnavailable),
+                )
                 .route(
                     "/clients/{id}",
                     web::get().to(|| async {
@@ -158,8 +160,10 @@ fn text_of_a_client_cannot_forge_a_line() {
 fn colours_are_for_terminals_only() {
     let captured = Captured::default();
     let writer = captured.clone();
-    let subscriber =
-        subscriber(&log("info", LogFormat::Pretty), false, move || writer.clone()).unwrap();
+    let subscriber = subscriber(&log("info", LogFormat::Pretty), false, move || {
+        writer.clone()
+    })
+    .unwrap();
     tracing::subscriber::with_default(subscriber, || tracing::error!("plain"));
     assert!(captured.text().contains("plain"));
     assert!(!captured.text().contains('\u{1b}'));

@@ -72,7 +72,10 @@ mod tests {
 
     #[test]
     fn readable_text_of_any_script_stays() {
-        assert_eq!(untrusted("Grüße, 世界 \"x\" \\").to_string(), "Grüße, 世界 \"x\" \\");
+        assert_eq!(
+            untrusted("Grüße, 世界 \"x\" \\").to_string(),
+            "Grüße, 世界 \"x\" \\"
+        );
     }
 
     #[test]
