@@ -1,1 +1,3 @@
 //! Whole-system stories.
+
+mod conformance;
