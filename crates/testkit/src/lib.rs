@@ -2,8 +2,14 @@
 
 pub mod binaries;
 pub mod browser;
+pub mod chaos;
 pub mod conformance;
+pub mod gateway;
 pub mod github;
+pub mod mcp_client;
 pub mod network;
+pub mod person;
 pub mod process;
+pub mod site;
+pub mod redis;
 pub mod wait;

@@ -1,5 +1,7 @@
 //! The fake GitHub and the browser, against each other.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::time::Duration;
 
 use base64::Engine as _;

@@ -1,0 +1,171 @@
+//! The whole gateway on this machine: the real `mcp-auth`, the real `mcp-proxy` per service, the real Traefik with the shipped
+//! files, all on free ports, and nothing left when it is dropped.
+
+mod parts;
+mod setup;
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use url::Url;
+
+pub use self::setup::{Provider, Setup, Store};
+use crate::github::GitHub;
+use crate::mcp_client::McpClient;
+use crate::person::{Credentials, Person};
+use crate::process::{Logs, Process};
+
+/// Who can sign in with the provider `local`.
+pub const USERNAME: &str = "ada";
+
+/// Ada's password.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// The secret the gateway is started with.
+pub const JWT_SECRET: &str = "testkit-secret-0123456789-abcdefghijklmnop";
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// What every process wrote.
+    pub logs: Logs,
+    /// The fake GitHub, with the provider `github`.
+    pub github: Option<GitHub>,
+    setup: Setup,
+    public_port: u16,
+    auth_address: SocketAddr,
+    /// `None` while it is down.
+    auth: Option<Process>,
+    proxies: Vec<parts::Proxy>,
+    traefik: Process,
+    directory: TempDir,
+}
+
+impl Gateway {
+    /// Says what to start; awaiting the result starts it and returns when every part is ready.
+    #[must_use]
+    pub fn start() -> Setup {
+        Setup::default()
+    }
+
+    /// The issuer: `http://auth.localhost:PORT`, no slash at the end.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        format!("http://auth.localhost:{}", self.public_port)
+    }
+
+    /// An address at the authorization server, through Traefik.
+    ///
+    /// # Errors
+    ///
+    /// If `path` is not one.
+    pub fn auth_url(&self, path: &str) -> Result<Url> {
+        Url::parse(&self.issuer())?
+            .join(path)
+            .with_context(|| format!("{path} is not a path"))
+    }
+
+    /// The MCP endpoint of a service as a client is given it: `http://mcp-fetch.localhost:PORT/mcp`.
+    ///
+    /// # Errors
+    ///
+    /// If `service` is not a host label.
+    pub fn mcp_url(&self, service: &str) -> Result<Url> {
+        Url::parse(&format!(
+            "http://{service}.localhost:{}/mcp",
+            self.public_port
+        ))
+        .with_context(|| format!("{service} is not a service name"))
+    }
+
+    /// Traefik's port, for requests that no HTTP library would send.
+    #[must_use]
+    pub fn public_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.public_port))
+    }
+
+    /// The authorization server itself, past Traefik.
+    #[must_use]
+    pub fn auth_address(&self) -> SocketAddr {
+        self.auth_address
+    }
+
+    /// The `mcp-proxy` of a service itself, past Traefik.
+    ///
+    /// # Errors
+    ///
+    /// If no such service was started.
+    pub fn proxy_address(&self, service: &str) -> Result<SocketAddr> {
+        let proxy = self.proxies.iter().find(|proxy| proxy.service == service);
+        Ok(proxy
+            .with_context(|| format!("no service {service}"))?
+            .address)
+    }
+
+    /// A person who may sign in, with a fresh browser.
+    ///
+    /// # Errors
+    ///
+    /// If no HTTP client can be built.
+    pub fn person(&self) -> Result<Person> {
+        Person::new(match &self.setup.provider {
+            Provider::Local => Credentials::Local {
+                username: USERNAME.to_owned(),
+                password: PASSWORD.to_owned(),
+            },
+            Provider::GitHub { .. } => Credentials::GitHub {
+                login: "octocat".to_owned(),
+            },
+        })
+    }
+
+    /// A client of a service that knows nothing but its address.
+    ///
+    /// # Errors
+    ///
+    /// If no HTTP client can be built.
+    pub fn client(&self, service: &str) -> Result<McpClient> {
+        McpClient::new(self.mcp_url(service)?)
+    }
+
+    /// The ids of the processes that serve; their groups hold every child.
+    #[must_use]
+    pub fn process_ids(&self) -> Vec<u32> {
+        let mut ids = vec![self.traefik.id()];
+        ids.extend(self.auth.iter().map(Process::id));
+        ids.extend(self.proxies.iter().map(|proxy| proxy.process.id()));
+        ids
+    }
+
+    /// `kill -9` to the authorization server, as a power cut does it.
+    ///
+    /// # Errors
+    ///
+    /// If it was not running.
+    pub async fn kill_auth(&mut self) -> Result<()> {
+        let mut auth = self.auth.take().context("mcp-auth is not running")?;
+        auth.kill().await
+    }
+
+    /// Starts the authorization server again, at the same address on the same store.
+    ///
+    /// # Errors
+    ///
+    /// If it does not become ready.
+    pub async fn start_auth(&mut self) -> Result<()> {
+        let (auth, _) = parts::start_auth(
+            &self.setup,
+            &self.logs,
+            self.directory.path(),
+            parts::Addresses {
+                public_port: self.public_port,
+                auth_port: self.auth_address.port(),
+            },
+            self.github.as_ref(),
+        )
+        .await?;
+        self.auth = Some(auth);
+        parts::wait_for_auth(self.public_port).await
+    }
+}

@@ -1,0 +1,74 @@
+//! A web page on this machine, for `fetch` to fetch.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use anyhow::{Context as _, Result};
+use url::Url;
+
+/// The sentence that stands on the page and nowhere else.
+pub const SENTENCE: &str = "The lighthouse keeper counts forty-two herons at dawn.";
+
+/// A running site; it stops when it is dropped.
+#[derive(Debug)]
+pub struct Site {
+    address: SocketAddr,
+    server: ServerHandle,
+}
+
+impl Site {
+    /// Starts on a free port. `robots.txt` allows everything.
+    ///
+    /// # Errors
+    ///
+    /// If no port can be bound.
+    pub fn start() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("the site")?;
+        let address = listener.local_addr()?;
+        let server = HttpServer::new(|| {
+            App::new()
+                .route("/page", web::get().to(page))
+                .route("/robots.txt", web::get().to(robots))
+        })
+        .workers(1)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Ok(Self {
+            address,
+            server: handle,
+        })
+    }
+
+    /// The page with [`SENTENCE`].
+    ///
+    /// # Errors
+    ///
+    /// Never: an address makes a URL.
+    pub fn page(&self) -> Result<Url> {
+        Ok(Url::parse(&format!("http://{}/page", self.address))?)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        drop(self.server.stop(false));
+    }
+}
+
+async fn page() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .body(format!(
+            "<!doctype html><title>Log book</title><article><h1>Log book</h1><p>{SENTENCE}</p></article>"
+        ))
+}
+
+async fn robots() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain")
+        .body("User-agent: *\nAllow: /\n")
+}
