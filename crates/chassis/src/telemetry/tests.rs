@@ -53,7 +53,7 @@ async fn logged(level: &str, format: LogFormat, request: test::TestRequest) -> S
                     "/clients/{id}",
                     web::get().to(|| async {
                         tracing::warn!(target: "auth", "inside");
-                        HttpResponse::Ok()
+                        HttpResponse::Ok().finish()
                     }),
                 )
                 .wrap(request_logger()),
