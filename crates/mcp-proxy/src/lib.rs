@@ -1,1 +1,20 @@
-//! One unmodified stdio MCP server behind MCP Streamable HTTP.
+#![doc = include_str!("../README.md")]
+
+pub mod app;
+pub mod calls;
+pub mod child;
+pub mod children;
+pub mod cli;
+pub mod config;
+pub mod frames;
+pub mod http;
+pub mod identity;
+pub mod jsonrpc;
+pub mod replay;
+pub mod routes;
+pub mod session;
+pub mod sessions;
+pub mod sse;
+pub mod stdin;
+pub mod streams;
+pub mod version;

@@ -1,3 +1,24 @@
-//! Entry point.
+//! Entry point: reads the settings, then [`mcp_proxy::app`] does the rest.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use mcp_proxy::child::{GUARD, run_guard};
+use mcp_proxy::cli::Cli;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    // Before anything else: each start of a child passes here.
+    if arguments.next().is_some_and(|first| first == GUARD) {
+        let error = run_guard(arguments);
+        eprintln!("mcp-proxy: {error}");
+        return ExitCode::from(127);
+    }
+    match mcp_proxy::app::main(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mcp-proxy: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! One child process: started without a shell, leader of its own process group, ended as a whole group.
+//!
+//! The end: stdin closed → [`POLITE`] → SIGTERM to the group → [`TERMINATING`] → SIGKILL to the group
+//! (MCP 2026-07-28, stdio transport, "Shutdown").
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::frames::{Line, Lines};
+use crate::stdin::Stdin;
+
+/// How long a child may take to end after its stdin was closed.
+pub const POLITE: Duration = Duration::from_secs(2);
+/// How long a group may take to end after SIGTERM.
+pub const TERMINATING: Duration = Duration::from_secs(5);
+/// How long after the end of the child a grandchild may keep its stdout from being read to the end.
+const DRAINING: Duration = Duration::from_millis(100);
+/// Lines of a child's stderr that are logged per second; the rest is counted.
+const STDERR_LINES_PER_SECOND: u32 = 100;
+/// Bytes of one line of stderr that are logged.
+const STDERR_LINE: usize = 4096;
+/// The hidden subcommand of [`run_guard`].
+pub const GUARD: &str = "exec-child";
+
+/// What is started: fixed by the configuration, untouched by any request.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// The program, a path or a name on the child's `PATH`.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Its whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// This program, which makes the child die with it before it becomes the child (see [`run_guard`]).
+    pub guard: PathBuf,
+}
+
+/// The command cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotStart {
+    /// There is no such program.
+    #[error(
+        "the command `{0}` was not found on the PATH given to MCP servers ({1}): install it or give its full path"
+    )]
+    NotFound(String, String),
+    /// There is no such file, or it cannot be executed.
+    #[error("the command `{0}` is not an executable file")]
+    NotExecutable(String),
+    /// The system refused.
+    #[error("the command `{program}` could not be started: {error}")]
+    Refused {
+        /// The program.
+        program: String,
+        /// The system's reason.
+        error: io::Error,
+    },
+}
+
+impl Command {
+    /// Is there such a program? The answer of the system at the start of each child would come from inside the child.
+    pub fn check(&self) -> Result<(), CannotStart> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let executable = |path: &Path| {
+            path.metadata()
+                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        };
+        let name = self.program.to_string_lossy().into_owned();
+        if name.contains('/') {
+            return if executable(Path::new(&self.program)) {
+                Ok(())
+            } else {
+                Err(CannotStart::NotExecutable(name))
+            };
+        }
+        let path = self
+            .environment
+            .iter()
+            .find(|(key, _)| key == "PATH")
+            .map(|(_, value)| value.clone())
+            .unwrap_or_default();
+        if std::env::split_paths(&path).any(|folder| executable(&folder.join(&self.program))) {
+            Ok(())
+        } else {
+            Err(CannotStart::NotFound(
+                name,
+                path.to_string_lossy().into_owned(),
+            ))
+        }
+    }
+
+    fn build(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.guard);
+        command
+            .arg(GUARD)
+            .arg(std::process::id().to_string())
+            .arg(&self.program)
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// `mcp-proxy exec-child PARENT PROGRAM ARGS…`: asks the system to kill this process when the thread that started it
+/// ends, then becomes the program. (`prctl(2)`, `PR_SET_PDEATHSIG`; it survives `execve`.) Only returns on failure.
+pub fn run_guard(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
+    use std::os::unix::process::CommandExt as _;
+    let parent = arguments
+        .next()
+        .and_then(|text| text.to_str()?.parse::<u32>().ok());
+    let Some(program) = arguments.next() else {
+        return io::Error::new(io::ErrorKind::InvalidInput, "this subcommand is internal");
+    };
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    // The parent may have died before the line above took effect.
+    let now = rustix::process::getppid()
+        .map(Pid::as_raw_nonzero)
+        .map(|pid| pid.get().unsigned_abs());
+    if now != parent {
+        return io::Error::other("the process that started this one is gone");
+    }
+    let error = std::process::Command::new(&program).args(arguments).exec();
+    io::Error::new(
+        error.kind(),
+        format!("cannot run {}: {error}", program.to_string_lossy()),
+    )
+}
+
+/// Starts children from one thread that lives as long as the process: the parent-death signal is bound to the *thread*
+/// that starts a child.
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    jobs: std::sync::mpsc::Sender<Job>,
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+struct Job {
+    command: tokio::process::Command,
+    started: oneshot::Sender<io::Result<tokio::process::Child>>,
+}
+
+/// A child that runs, before anybody listens to it.
+#[derive(Debug)]
+pub struct Started {
+    child: tokio::process::Child,
+    group: Pid,
+    stdout: pipe::Receiver,
+    stderr: pipe::Receiver,
+    /// Where its messages go in.
+    pub stdin: Arc<Stdin>,
+}
+
+/// Who is told what a child says. Called from the child's reader, one call at a time; must not block.
+pub trait Listener: Send + Sync + 'static {
+    /// A line of stdout.
+    fn line(&self, line: Bytes);
+    /// Nothing more will come from the child. May be told twice: when its end begins, and with the status it ended with.
+    fn ended(&self, how: &Ended);
+}
+
+/// How a child ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    end: End,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    Asked,
+    Silent,
+    Status(ExitStatus),
+    Unknown,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.end {
+            End::Asked => formatter.write_str("the MCP server process was stopped"),
+            End::Silent => formatter.write_str("the MCP server process closed its standard output"),
+            End::Unknown => {
+                formatter.write_str("the MCP server process ended; its exit status is unknown")
+            }
+            End::Status(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => write!(
+                    formatter,
+                    "the MCP server process ended with exit status {code}"
+                ),
+                (None, Some(signal)) => write!(
+                    formatter,
+                    "the MCP server process was killed by signal {signal}"
+                ),
+                (None, None) => write!(formatter, "the MCP server process ended: {status}"),
+            },
+        }
+    }
+}
+
+/// What [`Started::listen`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Ends the child when cancelled; cancelled when the child has begun to end.
+    pub stop: CancellationToken,
+    /// What its log lines are labelled with.
+    pub span: tracing::Span,
+    /// Longest line of stdout, in bytes.
+    pub line_limit: usize,
+}
+
+impl Spawner {
+    /// Starts the thread. Call inside the runtime on which children are served.
+    pub fn new() -> io::Result<Self> {
+        let runtime = Handle::current();
+        let (jobs, received) = std::sync::mpsc::channel::<Job>();
+        let context = runtime.clone();
+        std::thread::Builder::new()
+            .name("spawner".to_owned())
+            .spawn(move || {
+                let _context = context.enter();
+                while let Ok(mut job) = received.recv() {
+                    // An answer nobody waits for any more drops the child, and `kill_on_drop` ends it.
+                    let _ = job.started.send(job.command.spawn());
+                }
+            })?;
+        Ok(Self { jobs, runtime })
+    }
+
+    /// The runtime on which children are served.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Starts one child. `backlog_limit`: bytes that may wait for a child that does not read.
+    pub async fn start(
+        &self,
+        command: &Command,
+        backlog_limit: usize,
+    ) -> Result<Started, CannotStart> {
+        command.check()?;
+        let refused = |error| CannotStart::Refused {
+            program: command.program.to_string_lossy().into_owned(),
+            error,
+        };
+        let (started, answer) = oneshot::channel();
+        let gone = || refused(io::Error::other("the thread that starts children is gone"));
+        self.jobs
+            .send(Job {
+                command: command.build(),
+                started,
+            })
+            .map_err(|_| gone())?;
+        let mut child = answer.await.map_err(|_| gone())?.map_err(refused)?;
+        let _context = self.runtime.enter();
+        let missing = || refused(io::Error::other("its standard streams are missing"));
+        let group = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw)
+            .ok_or_else(missing)?;
+        let stdin = child
+            .stdin
+            .take()
+            .ok_or_else(missing)?
+            .into_owned_fd()
+            .map_err(refused)?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(missing)?
+            .into_owned_fd()
+            .map_err(refused)?;
+        let stderr = child
+            .stderr
+            .take()
+            .ok_or_else(missing)?
+            .into_owned_fd()
+            .map_err(refused)?;
+        let stdin = pipe::Sender::from_owned_fd(stdin).map_err(refused)?;
+        Ok(Started {
+            child,
+            group,
+            stdout: pipe::Receiver::from_owned_fd(stdout).map_err(refused)?,
+            stderr: pipe::Receiver::from_owned_fd(stderr).map_err(refused)?,
+            stdin: Stdin::new(stdin, backlog_limit, self.runtime.clone()),
+        })
+    }
+}
+
+impl Started {
+    /// Serves the child until it has ended, on the runtime of the spawner. `permit` is dropped when the whole group is gone.
+    pub fn listen(
+        self,
+        runtime: &Handle,
+        listener: Arc<impl Listener>,
+        watch: Watch,
+        permit: impl Send + 'static,
+    ) {
+        let Self {
+            child,
+            group,
+            stdout,
+            stderr,
+            stdin,
+        } = self;
+        runtime.spawn(log_stderr(stderr, watch.span.clone()));
+        let reader = runtime.spawn(read_lines(stdout, Arc::clone(&listener), watch.clone()));
+        runtime.spawn(async move {
+            supervise(child, group, stdin, reader, listener, watch).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn read_lines(mut stdout: pipe::Receiver, listener: Arc<impl Listener>, watch: Watch) {
+    let mut lines = Lines::new(watch.line_limit);
+    loop {
+        match stdout.read_buf(lines.buffer()).await {
+            Ok(0) => break,
+            Ok(_) => {
+                while let Some(line) = lines.next_line() {
+                    match line {
+                        Line::Whole(line) => listener.line(line),
+                        Line::TooLong(bytes) => {
+                            warn!(parent: &watch.span, bytes, limit = watch.line_limit, "dropped an over-long line of the MCP server");
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                warn!(parent: &watch.span, %error, "cannot read from the MCP server");
+                break;
+            }
+        }
+    }
+    if let Some(line) = lines.rest() {
+        listener.line(line);
+    }
+}
+
+async fn log_stderr(mut stderr: impl AsyncRead + Unpin, span: tracing::Span) {
+    // Always drained, so that a talkative child never blocks on its stderr.
+    let mut lines = Lines::new(STDERR_LINE);
+    let (mut second, mut logged, mut dropped) = (Instant::now(), 0, 0_u64);
+    while let Ok(read) = stderr.read_buf(lines.buffer()).await
+        && read > 0
+    {
+        while let Some(line) = lines.next_line() {
+            if second.elapsed() >= Duration::from_secs(1) {
+                if dropped > 0 {
+                    warn!(parent: &span, lines = dropped, "the MCP server wrote more to stderr than is logged");
+                }
+                (second, logged, dropped) = (Instant::now(), 0, 0);
+            }
+            if logged == STDERR_LINES_PER_SECOND {
+                dropped += 1;
+                continue;
+            }
+            logged += 1;
+            match line {
+                Line::Whole(line) => {
+                    let text = String::from_utf8_lossy(&line);
+                    info!(target: "child", parent: &span, stderr = %text.escape_debug());
+                }
+                Line::TooLong(bytes) => {
+                    info!(target: "child", parent: &span, bytes, "an over-long line on stderr");
+                }
+            }
+        }
+    }
+    if let Some(rest) = lines.rest() {
+        info!(target: "child", parent: &span, stderr = %String::from_utf8_lossy(&rest).escape_debug());
+    }
+    if dropped > 0 {
+        warn!(parent: &span, lines = dropped, "the MCP server wrote more to stderr than is logged");
+    }
+}
+
+async fn supervise(
+    mut child: tokio::process::Child,
+    group: Pid,
+    stdin: Arc<Stdin>,
+    mut reader: tokio::task::JoinHandle<()>,
+    listener: Arc<impl Listener>,
+    watch: Watch,
+) {
+    let mut read_to_end = false;
+    let mut asked = false;
+    let by_itself = tokio::select! {
+        status = child.wait() => Some(status.ok()),
+        () = watch.stop.cancelled() => { asked = true; None }
+        _ = &mut reader => { read_to_end = true; None }
+    };
+    let status = if let Some(status) = by_itself {
+        status
+    } else if !asked && let Ok(status) = timeout(DRAINING, child.wait()).await {
+        // A child that closed its stdout is most often one that has just ended.
+        status.ok()
+    } else {
+        // Whoever waits for an answer learns at once that none will come.
+        watch.stop.cancel();
+        listener.ended(&Ended {
+            end: if asked { End::Asked } else { End::Silent },
+        });
+        stdin.close();
+        end(&mut child, group).await
+    };
+    stdin.close();
+    if !read_to_end && timeout(DRAINING, &mut reader).await.is_err() {
+        debug!(parent: &watch.span, "a process started by the MCP server still holds its stdout");
+        reader.abort();
+    }
+    let ended = Ended {
+        end: status.map_or(End::Unknown, End::Status),
+    };
+    info!(parent: &watch.span, asked, "{ended}");
+    watch.stop.cancel();
+    listener.ended(&ended);
+    end_group(group).await;
+}
+
+async fn end(child: &mut tokio::process::Child, group: Pid) -> Option<ExitStatus> {
+    for (patience, next) in [(POLITE, Signal::TERM), (TERMINATING, Signal::KILL)] {
+        if let Ok(status) = timeout(patience, child.wait()).await {
+            return status.ok();
+        }
+        debug!(?group, signal = ?next, "the MCP server did not end");
+        signal(group, next);
+    }
+    child.wait().await.ok()
+}
+
+/// Ends what the child left behind in its group. While any of it lives, the number of the group cannot be given to others.
+async fn end_group(group: Pid) {
+    let alive = || rustix::process::test_kill_process_group(group).is_ok();
+    if !alive() {
+        return;
+    }
+    signal(group, Signal::TERM);
+    let patience = Instant::now() + TERMINATING;
+    while alive() {
+        if Instant::now() >= patience {
+            signal(group, Signal::KILL);
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn signal(group: Pid, signal: Signal) {
+    if let Err(error) = rustix::process::kill_process_group(group, signal) {
+        debug!(?group, %error, "cannot signal the process group");
+    }
+}

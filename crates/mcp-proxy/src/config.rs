@@ -1,0 +1,204 @@
+//! The settings: table `[proxy]` of `gateway.toml`, and the environment over it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chassis::config::{ConfigError, Loaded, Seconds, Setting};
+use chassis::telemetry::{LOG_FORMAT, LOG_LEVEL, LogConfig};
+use serde::{Deserialize, Serialize};
+
+/// Every setting that has an environment variable.
+pub const SETTINGS: &[Setting] = &[
+    Setting::text("HOST", "host", "Address of the public listener; 0.0.0.0 in a container"),
+    Setting::integer("PORT", "port", "Port of the public listener; 0 takes a free one"),
+    Setting::text("PRIVATE_HOST", "private_host", "Address of the private listener (health, metrics)"),
+    Setting::integer("PRIVATE_PORT", "private_port", "Port of the private listener; 0 takes a free one"),
+    Setting::text("ADDRESS_FILE", "address_file", "File to write the bound addresses into"),
+    Setting::list("MCP_COMMAND", "command", "The MCP server's command and arguments; normally given after `--`")
+        .how("Write it after `--`: mcp-proxy -- mcp-server-fetch")
+        .example("mcp-server-fetch,--ignore-robots-txt"),
+    Setting::list("MCP_ENV", "env.pass", "Names of variables that the MCP server gets besides PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
+        .example("GITHUB_TOKEN"),
+    Setting::list("ALLOWED_HOSTS", "allowed_hosts", "Host names this service answers to besides loopback ones; *.name for all below a name")
+        .example("mcp-fetch.example.com"),
+    Setting::list("ALLOWED_ORIGINS", "allowed_origins", "Origins whose pages may call this service besides loopback ones")
+        .example("https://app.example.com"),
+    Setting::boolean("REQUIRE_IDENTITY", "require_identity", "Answer only to requests with the gateway's identity headers"),
+    Setting::integer("MAX_SESSIONS", "limits.sessions", "MCP server processes in all"),
+    Setting::integer("MAX_SESSIONS_PER_SUBJECT", "limits.sessions_per_subject", "MCP server processes of one person"),
+    Setting::integer("MAX_IN_FLIGHT", "limits.in_flight", "Requests in flight per MCP server process"),
+    Setting::integer("MAX_MESSAGE_BYTES", "limits.message_bytes", "Largest message in bytes, either way"),
+    Setting::seconds("SESSION_TIMEOUT", "limits.session_idle", "Life of a session without a request"),
+    Setting::seconds("REQUEST_TIMEOUT", "limits.request", "Time without answer or progress after which a request is given up"),
+    Setting::seconds("SHUTDOWN_GRACE", "limits.shutdown_grace", "Time for requests in flight after SIGTERM"),
+    LOG_LEVEL,
+    LOG_FORMAT,
+];
+
+/// Variables of ours that every MCP server gets.
+const ALWAYS_PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+/// The settings of `mcp-proxy`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of the public listener.
+    pub host: String,
+    /// Port of the public listener.
+    pub port: u16,
+    /// Address of the private listener.
+    pub private_host: String,
+    /// Port of the private listener.
+    pub private_port: u16,
+    /// Where to write the bound addresses.
+    pub address_file: Option<PathBuf>,
+    /// The MCP server.
+    pub command: Vec<String>,
+    /// Its environment.
+    pub env: Env,
+    /// Host names answered to besides loopback ones.
+    pub allowed_hosts: Vec<String>,
+    /// Origins answered to besides loopback ones.
+    pub allowed_origins: Vec<String>,
+    /// Are the identity headers needed?
+    pub require_identity: bool,
+    /// The bounds.
+    pub limits: LimitsConfig,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// The environment of an MCP server.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Env {
+    /// Names of our variables that are passed on.
+    pub pass: Vec<String>,
+    /// Values that are set.
+    pub set: BTreeMap<String, String>,
+}
+
+/// The bounds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// MCP server processes in all.
+    pub sessions: usize,
+    /// MCP server processes of one person.
+    pub sessions_per_subject: usize,
+    /// Requests in flight per process.
+    pub in_flight: usize,
+    /// Largest message in bytes.
+    pub message_bytes: usize,
+    /// Bytes of events remembered per session.
+    pub replay_bytes: usize,
+    /// Life of a session without a request.
+    pub session_idle: Seconds,
+    /// Time for the answer to `initialize`, and for the probe.
+    pub initialize: Seconds,
+    /// Time without answer or progress.
+    pub request: Seconds,
+    /// Time for a request in all.
+    pub request_total: Seconds,
+    /// Time after which a waiting answer becomes an event stream, so that it can be kept alive.
+    pub stream_after: Seconds,
+    /// Time for requests in flight after SIGTERM.
+    pub shutdown_grace: Seconds,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 3000,
+            private_host: "127.0.0.1".to_owned(),
+            private_port: 9000,
+            address_file: None,
+            command: Vec::new(),
+            env: Env::default(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            require_identity: false,
+            limits: LimitsConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            sessions: 200,
+            sessions_per_subject: 10,
+            in_flight: 64,
+            message_bytes: 16 * 1024 * 1024,
+            replay_bytes: 256 * 1024,
+            session_idle: Seconds::new(30 * 60),
+            initialize: Seconds::new(30),
+            request: Seconds::new(300),
+            request_total: Seconds::new(60 * 60),
+            stream_after: Seconds::new(10),
+            shutdown_grace: Seconds::new(25),
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// [`Self::stream_after`] as a duration.
+    #[must_use]
+    pub fn stream_after(&self) -> Duration {
+        self.stream_after.duration()
+    }
+}
+
+/// Checks what the types do not.
+pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
+    let config = &loaded.config;
+    if config.command.first().is_none_or(String::is_empty) {
+        return Err(loaded.missing("command"));
+    }
+    for (key, value) in [
+        ("host", &config.host),
+        ("private_host", &config.private_host),
+    ] {
+        if value.parse::<IpAddr>().is_err() {
+            return Err(loaded.invalid(
+                key,
+                "it must be an IP address, for example 127.0.0.1 or 0.0.0.0",
+            ));
+        }
+    }
+    for (key, value) in [
+        ("limits.sessions", config.limits.sessions),
+        (
+            "limits.sessions_per_subject",
+            config.limits.sessions_per_subject,
+        ),
+        ("limits.in_flight", config.limits.in_flight),
+        ("limits.message_bytes", config.limits.message_bytes),
+    ] {
+        if value == 0 {
+            return Err(loaded.invalid(key, "it must be at least 1"));
+        }
+    }
+    Ok(())
+}
+
+/// The environment of a child: what is always passed, what is configured, and nothing of ours besides.
+#[must_use]
+pub fn child_environment(env: &Env, ours: &chassis::config::Environment) -> Vec<(String, String)> {
+    let mut out = BTreeMap::new();
+    let passed = ALWAYS_PASSED
+        .iter()
+        .copied()
+        .chain(env.pass.iter().map(String::as_str));
+    for name in passed {
+        if let Some(value) = ours.get(name) {
+            out.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    out.extend(env.set.clone());
+    out.into_iter().collect()
+}

@@ -1,0 +1,25 @@
+//! The HTTP face: parse, hand over, render.
+
+pub mod body;
+pub mod delete;
+pub mod error;
+pub mod get;
+pub mod headers;
+pub mod origin;
+pub mod post;
+
+use actix_web::HttpRequest;
+
+use crate::app::State;
+use crate::http::error::Refusal;
+use crate::identity::{self, Identity};
+
+/// What every request has to pass, whatever its method and path: `Host`, `Origin`, identity.
+pub fn admit(request: &HttpRequest, state: &State) -> Result<Option<Identity>, Refusal> {
+    state.allowed.check(request.headers())?;
+    if state.config.require_identity {
+        Ok(Some(identity::read(request.headers())?))
+    } else {
+        Ok(None)
+    }
+}

@@ -1,0 +1,225 @@
+//! `POST /mcp`: a message comes in.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use tokio::sync::oneshot;
+
+use crate::app::State;
+use crate::calls::{Accepts, Reply};
+use crate::http::error::{Refusal, json};
+use crate::http::headers::{self, SESSION_ID};
+use crate::http::origin::single;
+use crate::http::{admit, body};
+use crate::identity::Identity;
+use crate::jsonrpc::{self, Kind, Message};
+use crate::session::{Pending, Session};
+use crate::version::Version;
+
+/// `POST /mcp`.
+pub async fn post(request: HttpRequest, payload: Payload, state: Data<State>) -> HttpResponse {
+    match serve(&request, payload, &state).await {
+        Ok(response) => response,
+        Err((refusal, id)) => refusal.answer(id.as_deref()),
+    }
+}
+
+/// A refusal, and the raw id of the request it answers.
+type Failure = (Refusal, Option<Box<str>>);
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        (refusal, None)
+    }
+}
+
+async fn serve(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &State,
+) -> Result<HttpResponse, Failure> {
+    let identity = admit(request, state)?;
+    let accepts = headers::accepts(request.headers());
+    if !accepts.json && !accepts.sse {
+        return Err(Refusal::NotAcceptable.into());
+    }
+    if !headers::is_json(request.headers()) {
+        return Err(Refusal::NotJson.into());
+    }
+    let body = body::read(
+        request.headers(),
+        payload,
+        state.config.limits.message_bytes,
+    )
+    .await?;
+    let text = std::str::from_utf8(&body)
+        .map_err(|error| Refusal::Malformed(jsonrpc::Malformed::NotJson(error.to_string())))?;
+    jsonrpc::check_depth(text).map_err(Refusal::from)?;
+    if jsonrpc::is_batch(text) {
+        return batch(request, state, identity.as_ref(), accepts, text).await;
+    }
+    let message = Message::parse(text).map_err(Refusal::from)?;
+    let id = || message.id.map(|id| Box::from(id.get()));
+    let result = single_message(request, state, identity.as_ref(), accepts, &message).await;
+    result.map_err(|refusal| (refusal, id()))
+}
+
+async fn single_message(
+    request: &HttpRequest,
+    state: &State,
+    identity: Option<&Identity>,
+    accepts: Accepts,
+    message: &Message<'_>,
+) -> Result<HttpResponse, Refusal> {
+    check_version(request, state)?;
+    if message.kind == Kind::Request && message.method == "initialize" {
+        return initialize(state, identity, accepts, message).await;
+    }
+    let session = session(request, state, identity)?;
+    if message.kind == Kind::Request {
+        let pending = session.request(message, accepts)?;
+        return answer(&session, pending, state, accepts, None).await;
+    }
+    session.tell(message)?;
+    Ok(HttpResponse::Accepted().finish())
+}
+
+/// The revision the client names, if any; any revision of ours will do, not only the negotiated one.
+fn check_version(request: &HttpRequest, _state: &State) -> Result<Option<Version>, Refusal> {
+    let named = single(request.headers(), &headers::PROTOCOL_VERSION)
+        .map_err(|_| Refusal::BadHeader("MCP-Protocol-Version"))?;
+    let Some(named) = named else {
+        return Ok(None);
+    };
+    Version::parse(named)
+        .map(Some)
+        .ok_or_else(|| Refusal::UnsupportedVersion {
+            requested: named.to_owned(),
+            supported: Version::ALL.to_vec(),
+        })
+}
+
+/// The session of a request, if it is the caller's.
+pub fn session(
+    request: &HttpRequest,
+    state: &State,
+    identity: Option<&Identity>,
+) -> Result<std::sync::Arc<Session>, Refusal> {
+    let id =
+        single(request.headers(), &SESSION_ID).map_err(|_| Refusal::BadHeader("Mcp-Session-Id"))?;
+    let id = id.ok_or(Refusal::SessionMissing)?;
+    state
+        .sessions
+        .find(id, identity.map(|identity| &identity.owner))
+        .ok_or(Refusal::SessionUnknown)
+}
+
+async fn initialize(
+    state: &State,
+    identity: Option<&Identity>,
+    accepts: Accepts,
+    message: &Message<'_>,
+) -> Result<HttpResponse, Refusal> {
+    let session = state.sessions.open(identity).await?;
+    let limit = state.config.limits.initialize.duration();
+    let opened = async {
+        let pending = session.request(message, accepts)?;
+        answer(&session, pending, state, accepts, Some(limit)).await
+    };
+    match opened.await {
+        Ok(response) => Ok(response),
+        Err(refusal) => {
+            state.sessions.close(&session, "initialize failed");
+            Err(refusal)
+        }
+    }
+}
+
+/// Waits for what comes first. `opening`: the request is `initialize` and may take this long.
+async fn answer(
+    session: &Session,
+    pending: Pending,
+    state: &State,
+    accepts: Accepts,
+    opening: Option<Duration>,
+) -> Result<HttpResponse, Refusal> {
+    let Pending {
+        mut reply,
+        exchange,
+    } = pending;
+    let lost = |_: oneshot::error::RecvError| Refusal::AnswerLost;
+    let reply = match opening {
+        Some(limit) => tokio::time::timeout(limit, reply)
+            .await
+            .map_err(|_| Refusal::InitializeTimeout)?
+            .map_err(lost)?,
+        None if accepts.sse => {
+            if let Ok(first) =
+                tokio::time::timeout(state.config.limits.stream_after(), &mut reply).await
+            {
+                first.map_err(lost)?
+            } else {
+                session.begin_stream(exchange);
+                reply.await.map_err(lost)?
+            }
+        }
+        None => reply.await.map_err(lost)?,
+    };
+    let session_id = opening.map(|_| session.id.as_str());
+    match reply {
+        Reply::Json(body) => {
+            let mut response = HttpResponse::build(StatusCode::OK);
+            if let Some(id) = session_id {
+                if session.version().is_none() {
+                    // The child refused: there is no session to go on with.
+                    state
+                        .sessions
+                        .close(session, "the MCP server refused initialize");
+                } else {
+                    response.insert_header((SESSION_ID, id));
+                }
+            }
+            Ok(json(response, body))
+        }
+        Reply::Stream(inlet) => Ok(body::event_stream(inlet.into_events(), session_id)),
+    }
+}
+
+/// A batch: MCP 2025-03-26 and, in its children, 2024-11-05.
+async fn batch(
+    request: &HttpRequest,
+    state: &State,
+    identity: Option<&Identity>,
+    accepts: Accepts,
+    text: &str,
+) -> Result<HttpResponse, Failure> {
+    check_version(request, state)?;
+    let session = session(request, state, identity)?;
+    if session
+        .version()
+        .is_some_and(|version| version > Version::V20250326)
+    {
+        return Err(Refusal::BadRequest(
+            "batches were removed from MCP: send one message per POST",
+        )
+        .into());
+    }
+    let members = jsonrpc::parse_batch(text).map_err(Refusal::from)?;
+    let messages: Vec<Message<'_>> = members
+        .into_iter()
+        .map(Message::parse)
+        .collect::<Result<_, _>>()
+        .map_err(Refusal::from)?;
+    if messages
+        .iter()
+        .any(|message| message.method == "initialize")
+    {
+        return Err(Refusal::BadRequest("initialize must not be part of a batch").into());
+    }
+    match session.batch(&messages, accepts).map_err(Refusal::from)? {
+        Some(pending) => Ok(answer(&session, pending, state, accepts, None).await?),
+        None => Ok(HttpResponse::Accepted().finish()),
+    }
+}

@@ -1,0 +1,477 @@
+//! The JSON-RPC envelope: what a bridge must know of a message, and nothing more.
+//!
+//! A message is scanned once. What is needed of it (id, method, a few members of `params`) is borrowed from the text as
+//! [`RawValue`]; everything else is only checked to be JSON. A message is changed by [`splice`], which replaces exactly
+//! the bytes of an id or a token, so payloads cross byte for byte.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Deepest nesting of arrays and objects that is passed to a child.
+pub const MAX_DEPTH: usize = 128;
+
+/// JSON-RPC and MCP error codes this bridge answers with.
+pub mod code {
+    /// The body is not JSON (JSON-RPC 2.0, section 5.1).
+    pub const PARSE_ERROR: i32 = -32700;
+    /// The JSON is not a request (JSON-RPC 2.0, section 5.1).
+    pub const INVALID_REQUEST: i32 = -32600;
+    /// Unknown method (JSON-RPC 2.0, section 5.1).
+    pub const METHOD_NOT_FOUND: i32 = -32601;
+    /// Missing or malformed parameters (JSON-RPC 2.0, section 5.1).
+    pub const INVALID_PARAMS: i32 = -32602;
+    /// The MCP server failed (JSON-RPC 2.0, section 5.1).
+    pub const INTERNAL_ERROR: i32 = -32603;
+    /// A refusal of the transport itself, as the official SDKs answer it.
+    pub const REFUSED: i32 = -32000;
+    /// The MCP server did not answer in time, as the official SDKs say it.
+    pub const TIMEOUT: i32 = -32001;
+    /// Headers and body disagree (MCP 2026-07-28, streamable HTTP, server validation).
+    pub const HEADER_MISMATCH: i32 = -32020;
+    /// Unsupported protocol version (MCP 2026-07-28, versioning).
+    pub const UNSUPPORTED_VERSION: i32 = -32022;
+}
+
+/// What a message is, read from the members it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It has a method and an id: somebody waits for the answer.
+    Request,
+    /// It has a method and no id.
+    Notification,
+    /// It has a result or an error.
+    Response,
+}
+
+/// A message whose text outlives it.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// The whole text.
+    pub text: &'a str,
+    /// What it is.
+    pub kind: Kind,
+    /// The id as it was written; `None` for notifications and for `"id": null`.
+    pub id: Option<&'a RawValue>,
+    /// The method, unescaped; empty for responses.
+    pub method: Cow<'a, str>,
+    /// The members of `params` that concern a bridge.
+    pub params: Params<'a>,
+    /// Is it a response with an `error`?
+    pub failed: bool,
+    /// `result.protocolVersion` and other members of a result that concern a bridge.
+    pub result: Option<&'a RawValue>,
+}
+
+/// The members of `params` that a bridge reads.
+#[derive(Debug, Default)]
+pub struct Params<'a> {
+    /// Were there any params?
+    pub present: bool,
+    /// `_meta`.
+    pub meta: Meta<'a>,
+    /// `progressToken` of `notifications/progress`.
+    pub progress_token: Option<&'a RawValue>,
+    /// `requestId` of `notifications/cancelled`.
+    pub request_id: Option<&'a RawValue>,
+    /// `name` of `tools/call` and `prompts/get`.
+    pub name: Option<&'a RawValue>,
+    /// `uri` of `resources/read`.
+    pub uri: Option<&'a RawValue>,
+    /// `arguments` of `tools/call`.
+    pub arguments: Option<&'a RawValue>,
+}
+
+/// The members of `params._meta` that a bridge reads.
+#[derive(Debug, Default)]
+pub struct Meta<'a> {
+    /// Was there a `_meta`?
+    pub present: bool,
+    /// `progressToken` of a request.
+    pub progress_token: Option<&'a RawValue>,
+    /// `io.modelcontextprotocol/protocolVersion`.
+    pub protocol_version: Option<&'a RawValue>,
+    /// `io.modelcontextprotocol/clientCapabilities`.
+    pub client_capabilities: Option<&'a RawValue>,
+    /// `io.modelcontextprotocol/logLevel`.
+    pub log_level: Option<&'a RawValue>,
+    /// `io.modelcontextprotocol/subscriptionId`.
+    pub subscription_id: Option<&'a RawValue>,
+}
+
+/// Why a text is not a message.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Not JSON at all.
+    #[error("the text is not valid JSON: {0}")]
+    NotJson(String),
+    /// JSON, but nothing JSON-RPC 2.0 knows.
+    #[error("not a JSON-RPC 2.0 message: {0}")]
+    NotJsonRpc(String),
+    /// Arrays and objects nested deeper than [`MAX_DEPTH`].
+    #[error("arrays and objects are nested deeper than {MAX_DEPTH}")]
+    TooDeep,
+}
+
+impl Malformed {
+    /// The JSON-RPC error code that says so.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::NotJson(_) => code::PARSE_ERROR,
+            Self::NotJsonRpc(_) | Self::TooDeep => code::INVALID_REQUEST,
+        }
+    }
+}
+
+/// Like `Option<&RawValue>`, but `null` is a value and not an absence.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    jsonrpc: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Params<'a>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// Reads the listed members of an object as raw values, refuses duplicates of them, and skips the rest.
+macro_rules! object_of_raw_values {
+    ($type:ident, $what:literal, { $($key:literal => $field:ident),* $(,)? } $(, nested $nested_key:literal => $nested_field:ident)?) => {
+        impl<'de: 'a, 'a> Deserialize<'de> for $type<'a> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Object;
+                impl<'de> Visitor<'de> for Object {
+                    type Value = $type<'de>;
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        formatter.write_str(concat!("`", $what, "` to be an object"))
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                        let mut found = $type { present: true, ..$type::default() };
+                        while let Some(key) = map.next_key::<Key<'de>>()? {
+                            match key.0.as_ref() {
+                                $($key => {
+                                    if found.$field.replace(map.next_value()?).is_some() {
+                                        return Err(A::Error::duplicate_field($key));
+                                    }
+                                })*
+                                $($nested_key => {
+                                    if found.$nested_field.present {
+                                        return Err(A::Error::duplicate_field($nested_key));
+                                    }
+                                    found.$nested_field = map.next_value()?;
+                                })?
+                                _ => { map.next_value::<IgnoredAny>()?; }
+                            }
+                        }
+                        Ok(found)
+                    }
+                }
+                deserializer.deserialize_map(Object)
+            }
+        }
+    };
+}
+
+/// An object's key, borrowed unless it was escaped.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+object_of_raw_values!(Params, "params", {
+    "progressToken" => progress_token,
+    "requestId" => request_id,
+    "name" => name,
+    "uri" => uri,
+    "arguments" => arguments,
+}, nested "_meta" => meta);
+
+object_of_raw_values!(Meta, "_meta", {
+    "progressToken" => progress_token,
+    "io.modelcontextprotocol/protocolVersion" => protocol_version,
+    "io.modelcontextprotocol/clientCapabilities" => client_capabilities,
+    "io.modelcontextprotocol/logLevel" => log_level,
+    "io.modelcontextprotocol/subscriptionId" => subscription_id,
+});
+
+impl<'a> Message<'a> {
+    /// Reads one message.
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        // A derived reader would also take `["2.0", 1, …]`.
+        if !text.trim_start_matches(WHITESPACE).starts_with('{') {
+            serde_json::from_str::<IgnoredAny>(text)
+                .map_err(|error| Malformed::NotJson(error.to_string()))?;
+            return Err(Malformed::NotJsonRpc("it is not an object".to_owned()));
+        }
+        let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|error| {
+            if error.is_data() {
+                Malformed::NotJsonRpc(error.to_string())
+            } else {
+                Malformed::NotJson(error.to_string())
+            }
+        })?;
+        let refuse = |why: &str| Err(Malformed::NotJsonRpc(why.to_owned()));
+        if envelope.jsonrpc.as_deref() != Some("2.0") {
+            return refuse("`jsonrpc` must be \"2.0\"");
+        }
+        let is_null = envelope.id.is_some_and(|id| id.get() == "null");
+        let kind = match (&envelope.method, envelope.result, envelope.error) {
+            (Some(_), None, None) if is_null => {
+                return refuse("`id` must be a string or an integer");
+            }
+            (Some(_), None, None) if envelope.id.is_some() => Kind::Request,
+            (Some(_), None, None) => Kind::Notification,
+            (None, Some(_), None) | (None, None, Some(_)) => Kind::Response,
+            (None, None, None) => {
+                return refuse("it has neither `method` nor `result` nor `error`");
+            }
+            _ => return refuse("it has more than one of `method`, `result` and `error`"),
+        };
+        if envelope.id.is_some_and(|id| {
+            !is_null
+                && !id.get().starts_with(['"', '-'])
+                && !id.get().starts_with(|c: char| c.is_ascii_digit())
+        }) {
+            return refuse("`id` must be a string or an integer");
+        }
+        Ok(Self {
+            text,
+            kind,
+            id: envelope.id.filter(|_| !is_null),
+            method: envelope.method.unwrap_or_default(),
+            params: envelope.params,
+            failed: envelope.error.is_some(),
+            result: envelope.result,
+        })
+    }
+
+    /// Where a value borrowed from this message stands in its text.
+    #[must_use]
+    pub fn range(&self, value: &RawValue) -> Range<usize> {
+        range_in(self.text, value)
+    }
+}
+
+/// Reads the members of a batch (MCP 2025-03-26) without reading into them.
+pub fn parse_batch(text: &str) -> Result<Vec<&str>, Malformed> {
+    let members: Vec<&RawValue> =
+        serde_json::from_str(text).map_err(|error| Malformed::NotJson(error.to_string()))?;
+    if members.is_empty() {
+        return Err(Malformed::NotJsonRpc(
+            "a batch must not be empty".to_owned(),
+        ));
+    }
+    Ok(members.into_iter().map(RawValue::get).collect())
+}
+
+/// JSON's own white space.
+const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// Does the text begin an array?
+#[must_use]
+pub fn is_batch(text: &str) -> bool {
+    text.trim_start_matches(WHITESPACE).starts_with('[')
+}
+
+/// Refuses text nested deeper than [`MAX_DEPTH`], so that no child's recursive parser is put to the test.
+pub fn check_depth(text: &str) -> Result<(), Malformed> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => in_string = true,
+                b'{' | b'[' => {
+                    depth += 1;
+                    if depth > MAX_DEPTH {
+                        return Err(Malformed::TooDeep);
+                    }
+                }
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn range_in(text: &str, value: &RawValue) -> Range<usize> {
+    let start = value.get().as_ptr().addr() - text.as_ptr().addr();
+    start..start + value.get().len()
+}
+
+/// One replacement of [`splice`].
+pub type Edit<'e> = (Range<usize>, &'e str);
+
+/// The text with some ranges replaced, as one line: line breaks, which in JSON can only stand between tokens, become
+/// spaces.
+#[must_use]
+pub fn splice(text: &str, edits: &mut [Edit<'_>]) -> Vec<u8> {
+    edits.sort_unstable_by_key(|(range, _)| range.start);
+    let growth: usize = edits.iter().map(|(_, new)| new.len()).sum();
+    // One byte more for the line feed that a child's line ends with.
+    let mut out = Vec::with_capacity(text.len() + growth + 1);
+    let mut copied = 0;
+    for (range, new) in edits.iter() {
+        out.extend_from_slice(text.get(copied..range.start).unwrap_or_default().as_bytes());
+        out.extend_from_slice(new.as_bytes());
+        copied = range.end;
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default().as_bytes());
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
+        for byte in &mut out {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+    }
+    out
+}
+
+/// A JSON string's own text; `None` when the value is not a string.
+#[must_use]
+pub fn as_text(value: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Key<'_>>(value.get())
+        .ok()
+        .map(|key| key.0)
+}
+
+/// A JSON-RPC error response. `id` is the raw id of the request, or `None` for `null`.
+#[must_use]
+pub fn error_response(
+    id: Option<&str>,
+    code: i32,
+    message: &str,
+    data: Option<&serde_json::Value>,
+) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct ErrorObject<'a> {
+        code: i32,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<&'a serde_json::Value>,
+    }
+    let object = serde_json::to_string(&ErrorObject {
+        code,
+        message,
+        data,
+    })
+    .unwrap_or_default();
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{},"error":{object}}}"#,
+        id.unwrap_or("null")
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_crosses_byte_for_byte() {
+        let text = "{ \"params\":{\"x\":1.50,\"_meta\":{\"progressToken\":\"t\"}},\n\"jsonrpc\":\"2.0\", \"id\" : 7 ,\"method\":\"a\\u002fb\",\"z\":\"\\u00e9\"}";
+        let message = Message::parse(text).unwrap();
+        assert_eq!(message.kind, Kind::Request);
+        assert_eq!(message.method, "a/b");
+        let token = message.params.meta.progress_token.unwrap();
+        let line = splice(
+            text,
+            &mut [
+                (message.range(message.id.unwrap()), "99"),
+                (message.range(token), "100"),
+            ],
+        );
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "{ \"params\":{\"x\":1.50,\"_meta\":{\"progressToken\":100}}, \"jsonrpc\":\"2.0\", \"id\" : 99 ,\"method\":\"a\\u002fb\",\"z\":\"\\u00e9\"}"
+        );
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        let kind = |text| Message::parse(text).map(|message| message.kind);
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","method":"m"}"#).unwrap(),
+            Kind::Notification
+        );
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","id":"a","result":null}"#).unwrap(),
+            Kind::Response
+        );
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","id":null,"error":{}}"#).unwrap(),
+            Kind::Response
+        );
+        for refused in [
+            r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":true,"method":"m"}"#,
+            r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#,
+            r#"{"id":1,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":1}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"name":"a","name":"b"}}"#,
+            r#"["2.0",1,"m"]"#,
+            "null",
+            "42",
+        ] {
+            assert!(
+                matches!(Message::parse(refused), Err(Malformed::NotJsonRpc(_))),
+                "{refused}"
+            );
+        }
+        for not_json in [
+            "",
+            "{",
+            r#"{"jsonrpc":"2.0""#,
+            "hello",
+            r#"{"jsonrpc":"2.0","method":"m"} x"#,
+        ] {
+            assert!(
+                matches!(Message::parse(not_json), Err(Malformed::NotJson(_))),
+                "{not_json}"
+            );
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_and_strings_do_not_count() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(check_depth(&nested(MAX_DEPTH)).is_ok());
+        assert!(check_depth(&nested(MAX_DEPTH + 1)).is_err());
+        assert!(check_depth(&format!("{:?}", "[\"".repeat(MAX_DEPTH * 2))).is_ok());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_id_is_restored(id in "\"[a-z0-9 ]{0,12}\"|-?[1-9][0-9]{0,15}", number: u64, value: i64) {
+            let request = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m","params":{{"v":{value}}}}}"#);
+            let message = Message::parse(&request).unwrap();
+            let inward = splice(&request, &mut [(message.range(message.id.unwrap()), &number.to_string())]);
+            let inward = String::from_utf8(inward).unwrap();
+            let seen = Message::parse(&inward).unwrap();
+            proptest::prop_assert_eq!(seen.id.unwrap().get(), number.to_string());
+            let outward = splice(&inward, &mut [(seen.range(seen.id.unwrap()), &id)]);
+            proptest::prop_assert_eq!(String::from_utf8(outward).unwrap(), request);
+        }
+    }
+}

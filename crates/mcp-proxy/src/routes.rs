@@ -1,0 +1,37 @@
+//! The route table of the public listener.
+
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::app::State;
+use crate::http::error::Refusal;
+use crate::http::{admit, delete, get, post};
+
+/// Every route. The endpoint answers with and without a trailing slash: a redirect would lose body and token.
+pub fn public(config: &mut ServiceConfig) {
+    for path in ["/mcp", "/mcp/"] {
+        config.service(
+            web::resource(path)
+                .route(web::post().to(post::post))
+                .route(web::get().to(get::get))
+                .route(web::delete().to(delete::delete))
+                .default_service(web::to(method_not_allowed)),
+        );
+    }
+    config.default_service(web::to(not_found));
+}
+
+async fn method_not_allowed(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    refuse(&request, &state, &Refusal::MethodNotAllowed)
+}
+
+async fn not_found(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    refuse(&request, &state, &Refusal::NotFound)
+}
+
+fn refuse(request: &HttpRequest, state: &State, refusal: &Refusal) -> HttpResponse {
+    match admit(request, state) {
+        Ok(_) => refusal.answer(None),
+        Err(first) => first.answer(None),
+    }
+}

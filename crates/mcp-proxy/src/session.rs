@@ -1,0 +1,621 @@
+//! One session of an older revision (2024-11-05 to 2025-11-25): one client, one child.
+//!
+//! There is no task between a POST and the child: the handler registers its call under a lock and writes to the pipe
+//! itself; the child's reader takes the same lock, finds the call and wakes the handler.
+//!
+//! Where a message of the child goes:
+//!
+//! 1. a response: to the call it answers;
+//! 2. `notifications/progress`: to the call whose progress token it names;
+//! 3. `notifications/cancelled`: to the stream on which the request it cancels was sent;
+//! 4. what belongs to no call by its nature (lists and resources that changed, states of tasks): to the stream opened by
+//!    GET, or kept for it;
+//! 5. everything else, requests and logs above all, names no call on stdio: to the most recent call in flight whose
+//!    client reads event streams, else to the stream opened by GET.
+//!
+//! A closed connection is not a cancellation in these revisions: the call goes on and its stream can be resumed.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::calls::{Accepts, Call, Patience, Reply, ReplySender, cancellation, inward};
+use crate::child::{Ended, Listener};
+use crate::identity::Owner;
+use crate::jsonrpc::{Kind, Message, code, error_response, is_batch, parse_batch, splice};
+use crate::replay::{EventId, STANDALONE};
+use crate::sessions::SessionId;
+use crate::sse::Inlet;
+use crate::stdin::{SendError, Stdin};
+use crate::streams::Streams;
+use crate::version::Version;
+
+/// Requests of the child that the client has not answered yet.
+const MAX_ASKED: usize = 1000;
+/// Progress tokens remembered after their call was answered (tasks go on reporting).
+const MAX_LATE_TOKENS: usize = 64;
+
+/// Notifications that belong to no call by their nature.
+const UNRELATED: [&str; 7] = [
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+    "notifications/roots/list_changed",
+    "notifications/tasks/status",
+    "notifications/elicitation/complete",
+];
+
+/// The bounds of one session.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls in flight.
+    pub in_flight: usize,
+    /// How long calls may take.
+    pub patience: Patience,
+    /// Bytes of events remembered for resumption.
+    pub replay_bytes: usize,
+    /// Bytes that may wait for one reader of an event stream.
+    pub reader_bytes: usize,
+    /// Life without a POST.
+    pub idle: Duration,
+}
+
+/// Why a session takes no message.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Too many calls in flight.
+    #[error("too many requests are in flight in this session")]
+    Busy,
+    /// The child has ended.
+    #[error("{0}")]
+    Ended(Arc<str>),
+    /// The child does not read.
+    #[error(transparent)]
+    Input(#[from] SendError),
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its name towards the client.
+    pub id: SessionId,
+    /// Who opened it.
+    pub owner: Option<Owner>,
+    /// Its name in the log.
+    pub span: tracing::Span,
+    stdin: Arc<Stdin>,
+    /// Ends the child.
+    stop: CancellationToken,
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    ended: Option<Arc<str>>,
+    version: Option<Version>,
+    /// The number of the last call or exchange.
+    last_number: u64,
+    calls: HashMap<u64, Call>,
+    exchanges: HashMap<u64, Exchange>,
+    /// Requests of the child by their raw id, with the stream they went to.
+    asked: HashMap<Box<str>, u64>,
+    late_tokens: VecDeque<(u64, Box<str>)>,
+    streams: Streams,
+    last_post: Instant,
+}
+
+/// A POST that waits for answers.
+#[derive(Debug)]
+struct Exchange {
+    accepts: Accepts,
+    batch: bool,
+    /// Answers still to come.
+    remaining: usize,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
+    /// Nothing has been sent; these answers of a batch are there.
+    Waiting(ReplySender, Vec<Vec<u8>>),
+    /// Answers go to the stream of that number.
+    Streaming,
+}
+
+impl Exchange {
+    fn has_reader(&self, number: u64, streams: &Streams) -> bool {
+        match &self.answer {
+            Answer::Waiting(reply, _) => self.accepts.sse && !reply.is_closed(),
+            Answer::Streaming => streams.has_reader(number),
+        }
+    }
+}
+
+/// A POST whose requests have gone to the child.
+#[derive(Debug)]
+pub struct Pending {
+    /// What comes back first.
+    pub reply: oneshot::Receiver<Reply>,
+    /// For [`Session::begin_stream`].
+    pub exchange: u64,
+}
+
+impl Session {
+    /// A session around a child that was just started.
+    #[must_use]
+    pub fn new(
+        id: SessionId,
+        owner: Option<Owner>,
+        span: tracing::Span,
+        stdin: Arc<Stdin>,
+        stop: CancellationToken,
+        limits: Limits,
+    ) -> Self {
+        let state = State {
+            ended: None,
+            version: None,
+            last_number: STANDALONE,
+            calls: HashMap::new(),
+            exchanges: HashMap::new(),
+            asked: HashMap::new(),
+            late_tokens: VecDeque::new(),
+            streams: Streams::new(limits.replay_bytes, limits.reader_bytes),
+            last_post: Instant::now(),
+        };
+        Self {
+            id,
+            owner,
+            span,
+            stdin,
+            stop,
+            limits,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The revision the child negotiated; `None` before its answer to `initialize`.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        self.lock().version
+    }
+
+    /// Sends a request to the child.
+    pub fn request(&self, message: &Message<'_>, accepts: Accepts) -> Result<Pending, Refused> {
+        self.exchange(std::slice::from_ref(message), accepts, false)
+    }
+
+    /// Sends the members of a batch to the child (MCP 2025-03-26). `None`: there was no request among them.
+    pub fn batch(
+        &self,
+        messages: &[Message<'_>],
+        accepts: Accepts,
+    ) -> Result<Option<Pending>, Refused> {
+        let (requests, others): (Vec<_>, Vec<_>) = messages
+            .iter()
+            .partition(|message| message.kind == Kind::Request);
+        for message in others {
+            self.tell(message)?;
+        }
+        if requests.is_empty() {
+            return Ok(None);
+        }
+        let requests: Vec<Message<'_>> = requests
+            .into_iter()
+            .filter_map(|message| Message::parse(message.text).ok())
+            .collect();
+        self.exchange(&requests, accepts, true).map(Some)
+    }
+
+    fn exchange(
+        &self,
+        messages: &[Message<'_>],
+        accepts: Accepts,
+        batch: bool,
+    ) -> Result<Pending, Refused> {
+        let (sender, reply) = oneshot::channel();
+        let mut number = 0;
+        self.stdin.send_with(|| {
+            let now = Instant::now();
+            let mut state = self.lock();
+            let state = &mut *state;
+            state.last_post = now;
+            if let Some(how) = &state.ended {
+                return Err(Refused::Ended(Arc::clone(how)));
+            }
+            if state.calls.len() + messages.len() > self.limits.in_flight {
+                return Err(Refused::Busy);
+            }
+            number = state.last_number + 1;
+            let mut lines = Vec::new();
+            for message in messages {
+                state.last_number += 1;
+                let call = Call::new(number, message, self.limits.patience, now);
+                state.calls.insert(state.last_number, call);
+                let line = inward(message, state.last_number);
+                if lines.is_empty() {
+                    lines = line;
+                } else {
+                    lines.push(b'\n');
+                    lines.extend_from_slice(&line);
+                }
+            }
+            let answer = Answer::Waiting(sender, Vec::new());
+            state.exchanges.insert(
+                number,
+                Exchange {
+                    accepts,
+                    batch,
+                    remaining: messages.len(),
+                    answer,
+                },
+            );
+            if !accepts.json {
+                state.begin_stream(number);
+            }
+            Ok(lines)
+        })?;
+        Ok(Pending {
+            reply,
+            exchange: number,
+        })
+    }
+
+    /// Passes on a notification or a response of the client.
+    pub fn tell(&self, message: &Message<'_>) -> Result<(), Refused> {
+        let now = Instant::now();
+        {
+            let mut state = self.lock();
+            state.last_post = now;
+            if let Some(how) = &state.ended {
+                return Err(Refused::Ended(Arc::clone(how)));
+            }
+        }
+        match message.kind {
+            Kind::Notification if message.method == "notifications/cancelled" => {
+                self.cancel(message, now)
+            }
+            Kind::Notification => Ok(self.stdin.send(inward(message, 0))?),
+            Kind::Response => {
+                let known = message
+                    .id
+                    .is_some_and(|id| self.lock().asked.remove(id.get()).is_some());
+                if known {
+                    self.stdin.send(splice(message.text, &mut []))?;
+                } else {
+                    debug!(parent: &self.span, "dropped a response to nothing that was asked");
+                }
+                Ok(())
+            }
+            Kind::Request => Ok(()),
+        }
+    }
+
+    fn cancel(&self, message: &Message<'_>, now: Instant) -> Result<(), Refused> {
+        let Some(id) = message.params.request_id else {
+            return Ok(());
+        };
+        let number = {
+            let mut state = self.lock();
+            let found = state
+                .calls
+                .iter_mut()
+                .filter(|(_, call)| &*call.client_id == id.get())
+                .max_by_key(|(number, _)| **number);
+            let Some((number, call)) = found else {
+                return Ok(());
+            };
+            call.cancel(self.limits.patience, now);
+            number.to_string()
+        };
+        let line = splice(message.text, &mut [(message.range(id), &number)]);
+        Ok(self.stdin.send(line)?)
+    }
+
+    /// Makes a POST that has waited long into an event stream, so that it can be kept alive and resumed.
+    pub fn begin_stream(&self, exchange: u64) {
+        self.lock().begin_stream(exchange);
+    }
+
+    /// Opens the standalone stream, or goes on with one stream after an event; `None` when there is no such event.
+    pub fn listen(&self, last: Option<EventId>) -> Option<Inlet> {
+        let mut state = self.lock();
+        match last {
+            None => Some(state.streams.listen()),
+            Some(last) => state.streams.resume(last),
+        }
+    }
+
+    /// Ends the session and its child: who waits is answered at once.
+    pub fn close(&self, why: &str) {
+        self.end(why);
+        self.stop.cancel();
+    }
+
+    /// Ends the standalone stream: the service is about to stop.
+    pub fn drain(&self) {
+        self.lock().streams.end_standalone();
+    }
+
+    /// Has nobody posted anything for the idle time?
+    #[must_use]
+    pub fn is_idle(&self, now: Instant) -> bool {
+        let state = self.lock();
+        state.calls.is_empty() && now.duration_since(state.last_post) >= self.limits.idle
+    }
+
+    /// Gives up calls that took too long.
+    pub fn give_up(&self, now: Instant) {
+        let mut cancelled = Vec::new();
+        {
+            let mut state = self.lock();
+            let state = &mut *state;
+            let overdue: Vec<u64> = state
+                .calls
+                .iter()
+                .filter(|(_, call)| call.deadline <= now)
+                .map(|(number, _)| *number)
+                .collect();
+            for number in overdue {
+                let Some(call) = state.calls.remove(&number) else {
+                    continue;
+                };
+                let (code, text) = if call.cancelled {
+                    (code::REFUSED, "the request was cancelled")
+                } else {
+                    cancelled.push(number);
+                    (code::TIMEOUT, "the MCP server did not answer in time")
+                };
+                state.deliver(
+                    call.exchange,
+                    error_response(Some(&call.client_id), code, text, None),
+                );
+            }
+        }
+        for number in cancelled {
+            warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
+            // A child that takes no more lines will not miss this one.
+            let _ = self
+                .stdin
+                .send(cancellation(number, "the request took too long"));
+        }
+    }
+
+    fn end(&self, why: &str) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if state.ended.is_some() {
+            return;
+        }
+        state.ended = Some(why.into());
+        for (_, call) in std::mem::take(&mut state.calls) {
+            let error = error_response(Some(&call.client_id), code::INTERNAL_ERROR, why, None);
+            state.deliver(call.exchange, error);
+        }
+        state.streams.clear();
+        state.asked.clear();
+    }
+
+    /// A response of the child.
+    fn answer(&self, message: &Message<'_>) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let call = message
+            .id
+            .and_then(|id| Some((id, id.get().parse::<u64>().ok()?)))
+            .and_then(|(id, number)| Some((id, number, state.calls.remove(&number)?)));
+        let Some((id, number, call)) = call else {
+            debug!(parent: &self.span, "dropped a response of the MCP server to nothing that is in flight");
+            return;
+        };
+        if state.version.is_none() {
+            state.negotiated(message);
+        }
+        if let Some(token) = call.token {
+            if state.late_tokens.len() == MAX_LATE_TOKENS {
+                state.late_tokens.pop_front();
+            }
+            state.late_tokens.push_back((number, token));
+        }
+        let answer = splice(message.text, &mut [(message.range(id), &call.client_id)]);
+        state.deliver(call.exchange, answer);
+    }
+
+    /// A request or notification of the child.
+    fn push(&self, message: &Message<'_>) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let target = match &*message.method {
+            "notifications/progress" => {
+                self.progress(state, message);
+                return;
+            }
+            "notifications/cancelled" => message
+                .params
+                .request_id
+                .and_then(|id| state.asked.remove(id.get()))
+                .filter(|stream| state.streams.has_reader(*stream))
+                .unwrap_or(STANDALONE),
+            method if UNRELATED.contains(&method) => STANDALONE,
+            _ => state.current(),
+        };
+        if let (Kind::Request, Some(id)) = (message.kind, message.id) {
+            if state.asked.len() >= MAX_ASKED {
+                let error = error_response(
+                    Some(id.get()),
+                    code::INTERNAL_ERROR,
+                    "too many requests to the client are unanswered",
+                    None,
+                );
+                // The backlog is bounded; a child that asks this much and reads nothing gets no answer.
+                let _ = self.stdin.send(error);
+                return;
+            }
+            state.asked.insert(id.get().into(), target);
+        }
+        state.emit(target, &splice(message.text, &mut []));
+    }
+
+    fn progress(&self, state: &mut State, message: &Message<'_>) {
+        let token = message.params.progress_token;
+        let Some((token, number)) =
+            token.and_then(|token| Some((token, token.get().parse::<u64>().ok()?)))
+        else {
+            debug!(parent: &self.span, "dropped progress with a token that was never given");
+            return;
+        };
+        if let Some(call) = state.calls.get_mut(&number)
+            && let Some(client_token) = &call.token
+        {
+            let outward = splice(message.text, &mut [(message.range(token), client_token)]);
+            call.progressed(self.limits.patience, Instant::now());
+            let exchange = call.exchange;
+            state.emit(exchange, &outward);
+        } else if let Some((_, client_token)) =
+            state.late_tokens.iter().find(|(late, _)| *late == number)
+        {
+            let outward = splice(message.text, &mut [(message.range(token), client_token)]);
+            state.emit(STANDALONE, &outward);
+        } else {
+            debug!(parent: &self.span, "dropped progress of nothing that is in flight");
+        }
+    }
+
+    fn message(&self, text: &str) {
+        match Message::parse(text) {
+            Ok(message) if message.kind == Kind::Response => self.answer(&message),
+            Ok(message) => self.push(&message),
+            Err(error) => {
+                warn!(parent: &self.span, %error, "skipped a line of the MCP server's stdout");
+            }
+        }
+    }
+}
+
+impl State {
+    fn negotiated(&mut self, message: &Message<'_>) {
+        #[derive(serde::Deserialize)]
+        struct Initialized<'a> {
+            #[serde(rename = "protocolVersion", borrow)]
+            protocol_version: std::borrow::Cow<'a, str>,
+        }
+        let result = message
+            .result
+            .and_then(|result| serde_json::from_str::<Initialized<'_>>(result.get()).ok());
+        if let Some(result) = result {
+            // A version that is not ours is older than all of ours, or the child would not have been asked for it.
+            let version = Version::parse(&result.protocol_version).unwrap_or(Version::V20241105);
+            self.version = Some(version);
+            self.streams.priming = version >= Version::V20251125;
+        }
+    }
+
+    /// The exchange or stream for what names no call.
+    fn current(&self) -> u64 {
+        self.exchanges
+            .iter()
+            .filter(|(number, exchange)| exchange.has_reader(**number, &self.streams))
+            .map(|(number, _)| *number)
+            .max()
+            .unwrap_or(STANDALONE)
+    }
+
+    fn begin_stream(&mut self, number: u64) {
+        let Some(exchange) = self.exchanges.get_mut(&number) else {
+            return;
+        };
+        if let Answer::Waiting(..) = exchange.answer
+            && let Answer::Waiting(reply, collected) =
+                std::mem::replace(&mut exchange.answer, Answer::Streaming)
+        {
+            // If nobody waits any more, the stream has lost its reader at once.
+            let _ = reply.send(Reply::Stream(self.streams.open(number)));
+            for answer in collected {
+                self.streams.emit(number, &answer);
+            }
+        }
+    }
+
+    /// Sends something that is not an answer.
+    fn emit(&mut self, number: u64, message: &[u8]) {
+        let stream = match self.exchanges.get(&number) {
+            Some(exchange) if exchange.accepts.sse => number,
+            _ => STANDALONE,
+        };
+        self.begin_stream(stream);
+        self.streams.emit(stream, message);
+    }
+
+    /// Gives an answer to the POST that waits for it.
+    fn deliver(&mut self, number: u64, answer: Vec<u8>) {
+        let Some(exchange) = self.exchanges.get_mut(&number) else {
+            return;
+        };
+        exchange.remaining -= 1;
+        let complete = exchange.remaining == 0;
+        match &mut exchange.answer {
+            Answer::Streaming => {
+                self.streams.emit(number, &answer);
+                if complete {
+                    self.streams.finish(number);
+                    self.exchanges.remove(&number);
+                }
+                return;
+            }
+            Answer::Waiting(_, collected) if !complete => {
+                collected.push(answer);
+                return;
+            }
+            Answer::Waiting(..) => {}
+        }
+        if let Some(Exchange {
+            batch,
+            answer: Answer::Waiting(reply, mut collected),
+            ..
+        }) = self.exchanges.remove(&number)
+        {
+            let body = if batch {
+                collected.push(answer);
+                [b"[".as_slice(), &collected.join(&b','), b"]"].concat()
+            } else {
+                answer
+            };
+            // A client that went away before anything was sent has nothing to resume from.
+            let _ = reply.send(Reply::Json(body));
+        }
+    }
+}
+
+impl Listener for Session {
+    fn line(&self, line: Bytes) {
+        let Ok(text) = std::str::from_utf8(&line) else {
+            warn!(parent: &self.span, bytes = line.len(), "skipped a line of the MCP server's stdout: it is not UTF-8");
+            return;
+        };
+        if is_batch(text) {
+            match parse_batch(text) {
+                Ok(members) => members.into_iter().for_each(|member| self.message(member)),
+                Err(error) => {
+                    warn!(parent: &self.span, %error, "skipped a line of the MCP server's stdout");
+                }
+            }
+        } else if !text.trim().is_empty() {
+            self.message(text);
+        }
+    }
+
+    fn ended(&self, how: &Ended) {
+        self.end(&how.to_string());
+    }
+}

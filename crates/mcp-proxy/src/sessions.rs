@@ -1,0 +1,209 @@
+//! Every session of this process: found by id, bounded in number, ended when idle.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, info_span};
+
+use crate::child::{Ended, Listener, Watch};
+use crate::children::{Children, NoChild};
+use crate::identity::{Identity, Owner};
+use crate::session::{Limits, Session};
+
+/// The name of a session: 192 random bits in URL-safe base64. Whoever knows it still has to be its owner.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionId(Arc<str>);
+
+impl SessionId {
+    fn generate() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 24];
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an unguessable name has no use for a repeatable source"
+        )]
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes).into()))
+    }
+
+    /// The value of `Mcp-Session-Id`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for SessionId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SessionId([hidden])")
+    }
+}
+
+/// The sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    table: RwLock<HashMap<SessionId, Arc<Session>>>,
+    children: Children,
+    limits: Limits,
+    /// Longest line of a child.
+    line_limit: usize,
+    opened: AtomicU64,
+}
+
+/// Why no session was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    /// No child.
+    #[error(transparent)]
+    NoChild(#[from] NoChild),
+    /// No random bits.
+    #[error("the system gave no random bits: {0}")]
+    NoChance(getrandom::Error),
+}
+
+/// The ear of a session: tells the table when the session's child has ended.
+struct Ear {
+    session: Arc<Session>,
+    sessions: Arc<Sessions>,
+}
+
+impl Listener for Ear {
+    fn line(&self, line: Bytes) {
+        self.session.line(line);
+    }
+
+    fn ended(&self, how: &Ended) {
+        self.sessions.remove(&self.session);
+        self.session.ended(how);
+    }
+}
+
+impl Sessions {
+    /// No sessions yet. `line_limit`: longest line of a child in bytes.
+    #[must_use]
+    pub fn new(children: Children, limits: Limits, line_limit: usize) -> Self {
+        Self {
+            table: RwLock::default(),
+            children,
+            limits,
+            line_limit,
+            opened: AtomicU64::new(0),
+        }
+    }
+
+    /// Starts a child and opens a session around it.
+    pub async fn open(
+        self: &Arc<Self>,
+        identity: Option<&Identity>,
+    ) -> Result<Arc<Session>, NotOpened> {
+        let owner = identity.map(|identity| identity.owner.clone());
+        let permit = self
+            .children
+            .permit(owner.as_ref().map(|owner| &owner.subject))?;
+        let id = SessionId::generate().map_err(NotOpened::NoChance)?;
+        let started = self.children.start().await?;
+        let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        let login = identity.map_or("-", |identity| &identity.login);
+        let span = info_span!("session", number, login);
+        info!(parent: &span, "session opened");
+        let stop = CancellationToken::new();
+        let stdin = Arc::clone(&started.stdin);
+        let session = Arc::new(Session::new(
+            id.clone(),
+            owner,
+            span.clone(),
+            stdin,
+            stop.clone(),
+            self.limits,
+        ));
+        self.table
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Arc::clone(&session));
+        let ear = Ear {
+            session: Arc::clone(&session),
+            sessions: Arc::clone(self),
+        };
+        let watch = Watch {
+            stop,
+            span,
+            line_limit: self.line_limit,
+        };
+        started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
+        Ok(session)
+    }
+
+    /// The session of that id, if it is this caller's. Another's is as unknown as none.
+    #[must_use]
+    pub fn find(&self, id: &str, owner: Option<&Owner>) -> Option<Arc<Session>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table
+            .get(id)
+            .filter(|session| session.owner.as_ref() == owner)
+            .cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Session>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.values().cloned().collect()
+    }
+
+    fn remove(&self, session: &Session) {
+        self.table
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&session.id);
+    }
+
+    /// Ends a session and its child.
+    pub fn close(&self, session: &Session, why: &str) {
+        info!(parent: &session.span, why, "session ended");
+        self.remove(session);
+        session.close(why);
+    }
+
+    /// How many sessions are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    /// Ends sessions that nobody has used and calls that took too long. Called every second.
+    pub fn sweep(&self, now: Instant) {
+        for session in self.all() {
+            session.give_up(now);
+            if session.is_idle(now) {
+                self.close(&session, "the session was idle too long");
+            }
+        }
+    }
+
+    /// Ends the streams that would never end by themselves.
+    pub fn drain(&self) {
+        for session in self.all() {
+            session.drain();
+        }
+    }
+
+    /// Ends every session.
+    pub fn close_all(&self) {
+        for session in self.all() {
+            self.close(&session, "the service is stopping");
+        }
+    }
+}
