@@ -50,17 +50,23 @@ pub fn workspace() -> PathBuf {
     }
 }
 
-/// A tool that `./justw setup` puts into `.tools/bin`, such as `traefik`.
+/// Where `scripts/tools.py` puts what the tests need: `.tools`, or `GATEWAY_TOOLS`.
+#[must_use]
+pub fn tools() -> PathBuf {
+    std::env::var_os("GATEWAY_TOOLS").map_or_else(|| workspace().join(".tools"), PathBuf::from)
+}
+
+/// A tool in `bin` there, such as `traefik`.
 ///
 /// # Panics
 ///
 /// If it is not there.
 #[must_use]
 pub fn tool(name: &str) -> PathBuf {
-    let path = workspace().join(".tools/bin").join(name);
+    let path = tools().join("bin").join(name);
     assert!(
         path.exists(),
-        "{} is not there; get the tools first: ./justw setup",
+        "{} is not there; run ./justw test once, or python3 scripts/tools.py test",
         path.display()
     );
     path

@@ -10,6 +10,7 @@ pub mod mcp_client;
 pub mod network;
 pub mod person;
 pub mod process;
-pub mod site;
 pub mod redis;
+pub mod sdk;
+pub mod site;
 pub mod wait;
