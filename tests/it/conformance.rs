@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -23,19 +23,51 @@ const SCENARIO_LIMIT: &str = "15000";
 struct Run {
     revision: &'static str,
     /// The stdio server behind the proxy.
-    server: &'static str,
-    /// File in `tests/conformance`.
-    expected_failures: &'static str,
+    server: Server,
     /// How many scenarios the revision requires. The sets are frozen; another number means that the wrong suite is installed.
     scenarios: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Server {
+    /// `conformance-legacy` of the test kit.
+    Legacy,
+    /// `conformance-dual` of the test kit.
+    Dual,
+    /// `sdk-legacy-server.mjs`, on the npm SDK that most servers of today are written with.
+    LegacySdk,
+}
+
+impl Server {
+    /// Program and arguments.
+    fn command(self) -> Vec<PathBuf> {
+        match self {
+            Self::Legacy => vec![built("conformance-legacy")],
+            Self::Dual => vec![built("conformance-dual")],
+            Self::LegacySdk => vec![
+                tool("node"),
+                workspace().join("tests/conformance/sdk-legacy-server.mjs"),
+                workspace().join(".tools/npm"),
+            ],
+        }
+    }
 }
 
 #[tokio::test]
 async fn revision_2025_11_25_with_a_legacy_server() -> Result<()> {
     let run = Run {
         revision: "2025-11-25",
-        server: "conformance-legacy",
-        expected_failures: "expected-failures-2025-11-25.txt",
+        server: Server::Legacy,
+        scenarios: 30,
+    };
+    run.judge().await
+}
+
+#[tokio::test]
+async fn revision_2025_11_25_with_a_server_on_the_npm_sdk() -> Result<()> {
+    let run = Run {
+        revision: "2025-11-25",
+        server: Server::LegacySdk,
         scenarios: 30,
     };
     run.judge().await
@@ -45,8 +77,7 @@ async fn revision_2025_11_25_with_a_legacy_server() -> Result<()> {
 async fn revision_2026_07_28_with_a_dual_era_server() -> Result<()> {
     let run = Run {
         revision: "2026-07-28",
-        server: "conformance-dual",
-        expected_failures: "expected-failures-2026-07-28.txt",
+        server: Server::Dual,
         scenarios: 37,
     };
     run.judge().await
@@ -120,13 +151,13 @@ impl Run {
         }
         let passed = required.len() - failed.len();
         eprintln!(
-            "{report}\n{} before {}: {passed} of {}",
+            "{report}\n{} with {:?}: {passed} of {}",
             self.revision,
             self.server,
             required.len()
         );
 
-        let list = format!("tests/conformance/{}", self.expected_failures);
+        let list = self.list();
         let unexpected: Vec<_> = failed.difference(&expected).collect();
         let mended: Vec<_> = expected.difference(&failed).collect();
         ensure!(
@@ -138,6 +169,12 @@ impl Run {
             "passes now: remove it from the list {list}: {mended:?}"
         );
         Ok(())
+    }
+
+    /// The list of expected failures. Every server of a revision has the same one: what fails with one of them fails because of
+    /// the proxy.
+    fn list(&self) -> String {
+        format!("tests/conformance/expected-failures-{}.txt", self.revision)
     }
 
     /// The scenarios that the revision requires of a server.
@@ -161,9 +198,7 @@ impl Run {
 
     /// The scenarios that are known to fail.
     fn expected(&self, required: &BTreeSet<String>) -> Result<BTreeSet<String>> {
-        let path = workspace()
-            .join("tests/conformance")
-            .join(self.expected_failures);
+        let path = workspace().join(self.list());
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let lines = text
             .lines()
@@ -188,7 +223,7 @@ impl Run {
             .args(["--host", "127.0.0.1", "--port", "0", "--address-file"])
             .arg(&address_file)
             .arg("--")
-            .arg(built(self.server))
+            .args(self.server.command())
             .env("PRIVATE_PORT", "0")
             .start(logs)?;
         let public = address(&mut proxy, &address_file, "public").await?;
