@@ -10,6 +10,7 @@ mod keys;
 mod memory;
 mod people;
 mod records;
+mod redis;
 mod sessions;
 mod sign_ins;
 
@@ -25,6 +26,7 @@ pub use self::keys::{SealedKey, SealedKeyRing};
 pub use self::memory::MemoryBackend;
 pub use self::people::{PersonRecord, Pinned};
 pub use self::records::{Records, StoredRecord, Transition};
+pub use self::redis::{RedisBackend, RedisOptions};
 pub use self::sessions::{Liveness, Redemption, Refresh};
 
 /// What the authorization server remembers. Cheap to clone.
