@@ -1,0 +1,35 @@
+# The authorization server. Builds by itself: docker build -f deploy/docker/auth.Dockerfile .
+#
+# BINARIES=prebuilt copies deploy/docker/prebuilt/mcp-auth instead of compiling (built on Debian 12 or older).
+ARG RUST_IMAGE=rust:1.95-bookworm
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+ARG BINARIES=build
+
+FROM ${RUST_IMAGE} AS build
+WORKDIR /src
+COPY . .
+ARG GATEWAY_COMMIT
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target,id=gateway-target \
+    cargo build --release --locked --package auth \
+ && install -D target/release/mcp-auth /out/mcp-auth
+
+FROM scratch AS prebuilt
+COPY deploy/docker/prebuilt/mcp-auth /out/mcp-auth
+
+FROM ${BINARIES} AS binaries
+
+FROM ${RUNTIME_IMAGE}
+LABEL org.opencontainers.image.title="mcp-auth" \
+      org.opencontainers.image.description="OAuth 2.1 authorization server of the MCP OAuth Gateway" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY --from=binaries /out/mcp-auth /usr/local/bin/mcp-auth
+# Numeric, so that an orchestrator can see that it is not root.
+USER 65532:65532
+# Metrics and health stay on 127.0.0.1:9000, inside the container.
+ENV HOST=0.0.0.0
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/usr/local/bin/mcp-auth", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/mcp-auth"]
+CMD ["serve"]

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Makes the files in .secrets/ that docker-compose.yml hands to the services.
+
+A value in the environment or in .env wins; else what is there is kept; else a new one is generated. Needs only the Python standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PLACE = ROOT / ".secrets"
+# File, variable, and whether it can be generated: GitHub's secret comes from GitHub.
+FILES = (
+    ("gateway_jwt_secret", "GATEWAY_JWT_SECRET", True),
+    ("redis_password", "REDIS_PASSWORD", True),
+    ("github_client_secret", "GITHUB_CLIENT_SECRET", False),
+)
+
+
+def settings() -> dict[str, str]:
+    """NAME=value lines of .env, in quotes or not; the environment wins."""
+    found = {}
+    try:
+        lines = (ROOT / ".env").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    for line in lines:
+        name, assigned, value = line.strip().removeprefix("export ").partition("=")
+        if assigned and not name.startswith("#"):
+            value = value.strip()
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            found[name.strip()] = value[1:-1] if quoted else value.split(" #")[0].rstrip()
+    return found | {name: value for name, value in os.environ.items() if value}
+
+
+def main() -> None:
+    values = settings()
+    # The directory keeps others of this machine out. The files are readable because the services run as other users.
+    PLACE.mkdir(mode=0o700, exist_ok=True)
+    PLACE.chmod(0o700)
+    for name, variable, generated in FILES:
+        file = PLACE / name
+        value = values.get(variable)
+        if value is None and file.exists():
+            continue
+        if value is None:
+            value = secrets.token_urlsafe(48) if generated else ""
+            if generated:
+                print(f"stack: made {file.relative_to(ROOT)}; keep it: what it sealed cannot be read without it", file=sys.stderr)
+        fresh = PLACE / f".{name}.new"
+        fresh.write_text(value)
+        fresh.chmod(0o444)
+        fresh.replace(file)
+
+
+if __name__ == "__main__":
+    main()
