@@ -1,1 +1,12 @@
-//! The OAuth 2.1 authorization server of the MCP OAuth Gateway and the forwardAuth endpoint /verify.
+#![doc = include_str!("../README.md")]
+
+pub mod app;
+pub mod cli;
+pub mod config;
+mod flow;
+mod http;
+mod idp;
+mod keys;
+mod pages;
+mod routes;
+mod settings;

@@ -1,3 +1,7 @@
-//! Entry point.
+//! Entry point of `mcp-auth`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    auth::cli::main()
+}

@@ -239,6 +239,15 @@ impl Session {
         }
     }
 
+    /// Whether a refresh token, spent or not, was given out for this session.
+    #[must_use]
+    pub fn is_genuine(&self, token: &RefreshToken, key: &DerivationKey) -> bool {
+        match &self.stage {
+            Stage::Active { seed, generation, .. } => token.generation <= *generation && token.is_genuine(key, seed),
+            _ => false,
+        }
+    }
+
     /// A client presents the code.
     #[must_use]
     pub fn redeem(

@@ -3,9 +3,9 @@
 use oauth::client::Client;
 use oauth::{ClientId, Timestamp};
 
+use crate::Store;
 use crate::backend::{Event, Index, Kind, StoreError};
 use crate::records::{StoredRecord, Transition};
-use crate::Store;
 
 impl StoredRecord for Client {
     const KIND: Kind = Kind::Client;
@@ -37,20 +37,33 @@ impl Store {
             return Ok(Registration::Full);
         }
         let (id, end) = (client.id.clone(), client.expires_at(lifetime));
-        self.backend().index_insert(&Index::Clients, id.as_str(), end, now).await?;
+        self.backend()
+            .index_insert(&Index::Clients, id.as_str(), end, now)
+            .await?;
         self.records()
-            .update(id.as_str(), now, |_: Option<Client>| Transition::put(client.clone(), end, ()))
+            .update(id.as_str(), now, |_: Option<Client>| {
+                Transition::put(client.clone(), end, ())
+            })
             .await?;
         Ok(Registration::Created)
     }
 
     /// The client of this id, while its registration lasts.
-    pub async fn client(&self, id: &ClientId, now: Timestamp) -> Result<Option<Client>, StoreError> {
+    pub async fn client(
+        &self,
+        id: &ClientId,
+        now: Timestamp,
+    ) -> Result<Option<Client>, StoreError> {
         self.records().get(id.as_str(), now).await
     }
 
     /// Writes down that the client was used, at most once a day, so that its registration goes on.
-    pub async fn note_client_use(&self, client: &Client, lifetime: u64, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn note_client_use(
+        &self,
+        client: &Client,
+        lifetime: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let is_fresh = client
             .last_used_at
             .is_some_and(|used| now.duration_since(used).as_secs() < USE_RESOLUTION);
@@ -69,7 +82,9 @@ impl Store {
             })
             .await?;
         if let Some(end) = end {
-            self.backend().index_insert(&Index::Clients, client.id.as_str(), end, now).await?;
+            self.backend()
+                .index_insert(&Index::Clients, client.id.as_str(), end, now)
+                .await?;
         }
         Ok(())
     }
@@ -84,7 +99,9 @@ impl Store {
                 Some(_) => Transition::remove(true).telling(Event::ClientChanged(id.to_string())),
             })
             .await?;
-        self.backend().index_remove(&Index::Clients, id.as_str()).await?;
+        self.backend()
+            .index_remove(&Index::Clients, id.as_str())
+            .await?;
         Ok(was_there)
     }
 }

@@ -40,14 +40,20 @@ impl StoredRecord for SealedKeyRing {
 impl Store {
     /// The stored ring; if there is none, `fresh` becomes it. Of several instances that start at once one wins, and all get
     /// its ring.
-    pub async fn key_ring(&self, fresh: &SealedKeyRing, now: Timestamp) -> Result<SealedKeyRing, StoreError> {
+    pub async fn key_ring(
+        &self,
+        fresh: &SealedKeyRing,
+        now: Timestamp,
+    ) -> Result<SealedKeyRing, StoreError> {
         if let Some(ring) = self.records().get(RING, now).await? {
             return Ok(ring);
         }
         self.records()
             .update(RING, now, |stored: Option<SealedKeyRing>| match stored {
                 Some(ring) => Transition::keep(ring),
-                None => Transition::put(fresh.clone(), None, fresh.clone()).telling(Event::KeysChanged),
+                None => {
+                    Transition::put(fresh.clone(), None, fresh.clone()).telling(Event::KeysChanged)
+                }
             })
             .await
     }

@@ -25,7 +25,8 @@ impl PersonRecord {
     /// Whether a session of that age counts.
     #[must_use]
     pub fn admits(&self, session_created_at: Timestamp) -> bool {
-        self.sessions_count_from.is_none_or(|from| session_created_at >= from)
+        self.sessions_count_from
+            .is_none_or(|from| session_created_at >= from)
     }
 }
 
@@ -57,36 +58,49 @@ pub enum Pinned {
 impl Store {
     /// Writes down that somebody signed in, and under which name.
     pub async fn note_sign_in(&self, person: &Person, now: Timestamp) -> Result<(), StoreError> {
-        self.backend().index_insert(&Index::People, person.subject.as_str(), None, now).await?;
+        self.backend()
+            .index_insert(&Index::People, person.subject.as_str(), None, now)
+            .await?;
         self.records()
-            .update(person.subject.as_str(), now, |stored: Option<PersonRecord>| match stored {
-                Some(stored) if stored.login == person.login => Transition::keep(()),
-                Some(mut stored) => {
-                    stored.login.clone_from(&person.login);
-                    Transition::put(stored, None, ())
-                }
-                None => {
-                    let record = PersonRecord {
-                        subject: person.subject.clone(),
-                        login: person.login.clone(),
-                        first_seen_at: now,
-                        sessions_count_from: None,
-                    };
-                    Transition::put(record, None, ())
-                }
-            })
+            .update(
+                person.subject.as_str(),
+                now,
+                |stored: Option<PersonRecord>| match stored {
+                    Some(stored) if stored.login == person.login => Transition::keep(()),
+                    Some(mut stored) => {
+                        stored.login.clone_from(&person.login);
+                        Transition::put(stored, None, ())
+                    }
+                    None => {
+                        let record = PersonRecord {
+                            subject: person.subject.clone(),
+                            login: person.login.clone(),
+                            first_seen_at: now,
+                            sessions_count_from: None,
+                        };
+                        Transition::put(record, None, ())
+                    }
+                },
+            )
             .await
     }
 
     /// Binds a name on the allow-list to the first person who comes in by it, so that whoever takes the name later does
     /// not inherit the access.
     pub async fn pin_login(&self, person: &Person, now: Timestamp) -> Result<Pinned, StoreError> {
-        let provider = person.subject.as_str().split(':').next().unwrap_or_default();
+        let provider = person
+            .subject
+            .as_str()
+            .split(':')
+            .next()
+            .unwrap_or_default();
         let name = format!("{provider}:{}", person.login.to_lowercase());
         self.records()
             .update(&name, now, |stored: Option<Pin>| match stored {
                 None => {
-                    let pin = Pin { subject: person.subject.clone() };
+                    let pin = Pin {
+                        subject: person.subject.clone(),
+                    };
                     Transition::put(pin, None, Pinned::ToThem)
                 }
                 Some(pin) if pin.subject == person.subject => Transition::keep(Pinned::ToThem),
@@ -96,14 +110,19 @@ impl Store {
     }
 
     /// Voids every session of a person that exists now. `false` when nobody is known by that subject.
-    pub async fn revoke_person(&self, subject: &Subject, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn revoke_person(
+        &self,
+        subject: &Subject,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.records()
             .update(subject.as_str(), now, |stored: Option<PersonRecord>| {
                 let Some(mut person) = stored else {
                     return Transition::keep(false);
                 };
                 person.sessions_count_from = Some(now);
-                Transition::put(person, None, true).telling(Event::PersonChanged(subject.to_string()))
+                Transition::put(person, None, true)
+                    .telling(Event::PersonChanged(subject.to_string()))
             })
             .await
     }

@@ -39,15 +39,6 @@ pub enum Refresh {
     Unknown,
 }
 
-/// What `/verify` needs to know, read in one round trip.
-#[derive(Debug)]
-pub enum Liveness {
-    /// The session stands, and so do its client and its person.
-    Alive(Session),
-    /// It does not, or never did.
-    Dead,
-}
-
 fn changed(id: &SessionId) -> Event {
     Event::SessionChanged(id.to_string())
 }
@@ -79,7 +70,12 @@ impl Store {
                 let Some(session) = stored else {
                     return Transition::keep(Redemption::Unknown);
                 };
-                let put = |session: &Session| (session.clone(), Some(session.expires_at(access_token_lifetime)));
+                let put = |session: &Session| {
+                    (
+                        session.clone(),
+                        Some(session.expires_at(access_token_lifetime)),
+                    )
+                };
                 match session.redeem(attempt, lifetimes, now, entropy) {
                     Redeemed::Fresh(session) => {
                         let (record, end) = put(&session);
@@ -88,7 +84,8 @@ impl Store {
                     Redeemed::Repeated(session) => Transition::keep(Redemption::Granted(session)),
                     Redeemed::Replayed(session) => {
                         let (record, end) = put(&session);
-                        Transition::put(record, end, Redemption::Replayed(session)).telling(changed(id))
+                        Transition::put(record, end, Redemption::Replayed(session))
+                            .telling(changed(id))
                     }
                     Redeemed::Refused(session) => {
                         let (record, end) = put(&session);
@@ -99,26 +96,42 @@ impl Store {
             })
             .await?;
         if let Redemption::Granted(session) = &outcome {
-            self.list_session(session, access_token_lifetime, now).await?;
+            self.list_session(session, access_token_lifetime, now)
+                .await?;
         }
         Ok(outcome)
     }
 
     /// The indexes are hints: an entry too many or one missing changes no decision.
-    async fn list_session(&self, session: &Session, access_token_lifetime: u64, now: Timestamp) -> Result<(), StoreError> {
-        let end = Some(session.ends_at().unwrap_or_else(|| session.expires_at(access_token_lifetime)));
+    async fn list_session(
+        &self,
+        session: &Session,
+        access_token_lifetime: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let end = Some(
+            session
+                .ends_at()
+                .unwrap_or_else(|| session.expires_at(access_token_lifetime)),
+        );
         for index in [
             Index::Sessions,
             Index::SessionsOfPerson(session.person.subject.to_string()),
             Index::SessionsOfClient(session.client_id.to_string()),
         ] {
-            self.backend().index_insert(&index, session.id.as_str(), end, now).await?;
+            self.backend()
+                .index_insert(&index, session.id.as_str(), end, now)
+                .await?;
         }
         Ok(())
     }
 
     /// The session that a refresh token names, whoever presents it: for the client id that some clients leave out.
-    pub async fn session(&self, id: &SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
+    pub async fn session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StoreError> {
         self.records().get(id.as_str(), now).await
     }
 
@@ -146,7 +159,8 @@ impl Store {
                     Refreshed::Repeated(session) => Transition::keep(Refresh::Granted(session)),
                     Refreshed::Replayed(session) => {
                         let end = Some(session.expires_at(access_token_lifetime));
-                        Transition::put(session.clone(), end, Refresh::Replayed(session)).telling(changed(id))
+                        Transition::put(session.clone(), end, Refresh::Replayed(session))
+                            .telling(changed(id))
                     }
                     Refreshed::Unknown => Transition::keep(Refresh::Unknown),
                 }
@@ -162,7 +176,10 @@ impl Store {
         access_token_lifetime: u64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.change_session(id, access_token_lifetime, now, |session| session.revoke(why, now)).await
+        self.change_session(id, access_token_lifetime, now, |session| {
+            session.revoke(why, now)
+        })
+        .await
     }
 
     /// Ends one access token. `false` when its session was gone already.
@@ -201,28 +218,27 @@ impl Store {
 
     /// Whether an access token's session is found alive, together with its client and its person. What is not found is
     /// dead: a lost store logs people out, it never revives anything.
-    pub async fn liveness(
+    pub async fn is_alive(
         &self,
         id: &SessionId,
         token: &TokenId,
         client_id: &ClientId,
         subject: &Subject,
         now: Timestamp,
-    ) -> Result<Liveness, StoreError> {
+    ) -> Result<bool, StoreError> {
         let (session, client, person) = self
             .records()
-            .get3::<Session, Client, PersonRecord>([id.as_str(), client_id.as_str(), subject.as_str()], now)
+            .get3::<Session, Client, PersonRecord>(
+                [id.as_str(), client_id.as_str(), subject.as_str()],
+                now,
+            )
             .await?;
         let (Some(session), Some(client), Some(person)) = (session, client, person) else {
-            return Ok(Liveness::Dead);
+            return Ok(false);
         };
         let is_theirs = session.client_id == client.id && session.person.subject == person.subject;
         let is_after_registration = session.created_at >= client.issued_at;
         let stands = session.admits_token(token, now) && person.admits(session.created_at);
-        Ok(if is_theirs && is_after_registration && stands {
-            Liveness::Alive(session)
-        } else {
-            Liveness::Dead
-        })
+        Ok(is_theirs && is_after_registration && stands)
     }
 }

@@ -15,7 +15,11 @@ impl StoredRecord for Authorization {
 
 impl Store {
     /// Remembers a sign-in whose consent page is about to be shown.
-    pub async fn begin_sign_in(&self, authorization: Authorization, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn begin_sign_in(
+        &self,
+        authorization: Authorization,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let (id, end) = (authorization.id.clone(), authorization.expires_at);
         self.records()
             .update(id.as_str(), now, |_: Option<Authorization>| {
@@ -58,7 +62,10 @@ impl Store {
         form: &Plain<FormToken>,
         now: Timestamp,
     ) -> Result<Result<Authorization, WrongBrowser>, StoreError> {
-        self.take(id, now, |authorization| authorization.check_consent(cookie, form)).await
+        self.take(id, now, |authorization| {
+            authorization.check_consent(cookie, form)
+        })
+        .await
     }
 
     /// The sign-in to which the identity provider's answer belongs, without ending it: the person may try again.
@@ -84,7 +91,10 @@ impl Store {
         state: &Plain<State>,
         now: Timestamp,
     ) -> Result<Result<Authorization, WrongBrowser>, StoreError> {
-        self.take(id, now, |authorization| authorization.check_identity(cookie, state)).await
+        self.take(id, now, |authorization| {
+            authorization.check_identity(cookie, state)
+        })
+        .await
     }
 
     async fn take(

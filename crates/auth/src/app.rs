@@ -1,0 +1,208 @@
+//! The service: built from its configuration, then run until it is told to stop.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use actix_web::{App as ActixApp, HttpServer};
+use anyhow::Context as _;
+use chassis::health::Readiness;
+use chassis::listen;
+use chassis::metrics::Metrics;
+use chassis::private::{self, Private};
+use chassis::shutdown::Shutdown;
+use oauth::identity::AccessPolicy;
+use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
+use store::{EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
+
+use crate::flow::decisions::Decisions;
+use crate::idp::IdentityProvider;
+use crate::keys::KeyRing;
+use crate::settings::{Settings, StoreSettings, TokenSettings};
+
+/// How long a stop may take: requests in flight are finished, then the rest is cut.
+const STOP_LIMIT: Duration = Duration::from_secs(25);
+/// How often expired records are removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How many are removed at once.
+const SWEEP_LIMIT: usize = 1000;
+
+/// What every request may use. Shared by all workers.
+pub(crate) struct AppState {
+    /// The hosts and their URLs.
+    pub(crate) sites: Sites,
+    /// The issuer identifier, made once.
+    pub(crate) issuer: String,
+    /// What is remembered across restarts.
+    pub(crate) store: Store,
+    /// Signing keys and the key of refresh tokens.
+    pub(crate) keys: KeyRing,
+    /// Access tokens that were found good.
+    pub(crate) decisions: Decisions,
+    /// Who knows the people.
+    pub(crate) provider: IdentityProvider,
+    /// Who of them may come in.
+    pub(crate) policy: AccessPolicy,
+    /// Lifetimes and bounds.
+    pub(crate) tokens: TokenSettings,
+    /// The scopes that clients may have.
+    pub(crate) offered_scopes: ScopeSet,
+    /// Wall-clock time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Chance.
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// The service, listening but not yet answering.
+pub(crate) struct App {
+    state: Data<AppState>,
+    private: Private,
+    public_listener: TcpListener,
+    private_listener: TcpListener,
+    address_file: Option<std::path::PathBuf>,
+}
+
+impl App {
+    /// Opens the store, the keys and the listeners. Fails with one line that says what to do.
+    pub(crate) async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = open_store(settings.store).await?;
+        let keys = KeyRing::load(
+            &store,
+            settings.jwt_secret.expose(),
+            entropy.as_ref(),
+            clock.now(),
+        )
+        .await?;
+        let feed = store.backend().events();
+        let decisions = Decisions::new(feed.is_connected());
+        tokio::spawn(decisions.clone().follow(feed));
+        let readiness = Readiness::new();
+        {
+            let store = store.clone();
+            readiness.check("store", move || {
+                let store = store.clone();
+                async move {
+                    store
+                        .backend()
+                        .ping()
+                        .await
+                        .map_err(|error| error.to_string())
+                }
+            });
+        }
+        let state = AppState {
+            issuer: settings.sites.issuer(),
+            provider: IdentityProvider::new(settings.provider, &settings.sites, &settings.policy)?,
+            sites: settings.sites,
+            store,
+            keys,
+            decisions,
+            policy: settings.policy,
+            tokens: settings.tokens,
+            offered_scopes: settings.offered_scopes,
+            clock,
+            entropy,
+        };
+        Ok(Self {
+            state: Data::new(state),
+            private: Private {
+                readiness,
+                metrics: Metrics::new("mcp_auth"),
+            },
+            public_listener: listen::bind("public listener (HOST, PORT)", settings.public)?,
+            private_listener: listen::bind(
+                "private listener (PRIVATE_HOST, PRIVATE_PORT)",
+                settings.private,
+            )?,
+            address_file: settings.address_file,
+        })
+    }
+
+    /// Answers until the first signal, then finishes what is in flight.
+    pub(crate) async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        shutdown.listen_for_signals(STOP_LIMIT)?;
+        let readiness = self.private.readiness.clone();
+        let addresses = [
+            ("public", self.public_listener.local_addr()?),
+            ("private", self.private_listener.local_addr()?),
+        ];
+        let state = self.state.clone();
+        let public = HttpServer::new(move || {
+            ActixApp::new()
+                .app_data(state.clone())
+                .app_data(chassis::telemetry::QuietPaths(&["/verify"]))
+                .wrap(chassis::telemetry::request_logger())
+                .configure(crate::routes::public)
+        })
+        .workers(std::thread::available_parallelism().map_or(2, usize::from))
+        .disable_signals()
+        .client_request_timeout(Duration::from_secs(5))
+        .shutdown_timeout(STOP_LIMIT.as_secs())
+        .listen(self.public_listener)?
+        .run();
+        let private = private::serve(self.private_listener, self.private, |_| {})?;
+        let (public_handle, private_handle) = (public.handle(), private.handle());
+        shutdown.tasks().spawn(sweep(
+            self.state.store.clone(),
+            Arc::clone(&self.state.clock),
+            shutdown.clone(),
+        ));
+        if let Some(file) = &self.address_file {
+            listen::announce(file, &addresses)
+                .with_context(|| format!("ADDRESS_FILE {} could not be written", file.display()))?;
+        }
+        tracing::info!(address = %addresses[0].1, private = %addresses[1].1, issuer = %self.state.issuer,
+            services = self.state.sites.services().count(), "mcp-auth is listening");
+        let private = tokio::spawn(private);
+        let public = tokio::spawn(public);
+        shutdown.soft().cancelled().await;
+        tracing::info!("stopping: finishing requests in flight");
+        readiness.stop();
+        tokio::select! {
+            () = public_handle.stop(true) => {}
+            () = shutdown.hard().cancelled() => public_handle.stop(false).await,
+        }
+        private_handle.stop(false).await;
+        shutdown.finish().await;
+        public.await??;
+        private.await??;
+        Ok(())
+    }
+}
+
+async fn open_store(settings: StoreSettings) -> anyhow::Result<Store> {
+    Ok(match settings {
+        StoreSettings::Memory => Store::new(Arc::new(MemoryBackend::new())),
+        StoreSettings::Embedded(path) => Store::new(Arc::new(EmbeddedBackend::open(&path).await?)),
+        StoreSettings::Redis {
+            url,
+            password,
+            prefix,
+        } => {
+            let options = RedisOptions {
+                url,
+                password: password.map(|password| password.expose().to_owned()),
+                prefix,
+            };
+            Store::new(Arc::new(RedisBackend::open(options).await?))
+        }
+    })
+}
+
+/// Removes what has expired, in small bites, until the service stops.
+async fn sweep(store: Store, clock: Arc<dyn Clock>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.soft().cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+        match store.backend().sweep(clock.now(), SWEEP_LIMIT).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::debug!(removed, "removed expired records"),
+            Err(error) => tracing::warn!(%error, "expired records could not be removed"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The configuration as it is written: `gateway.toml`, environment, secret files. What it means is in `settings.rs`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chassis::config::{Seconds, Secret, Setting};
+use chassis::telemetry::{self, LogConfig};
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is described in SETTINGS, which also makes the reference page"
+)]
+pub struct Config {
+    pub domain: String,
+    pub public: Public,
+    pub service_names: Vec<String>,
+    pub services: BTreeMap<String, Service>,
+    pub listen: Listen,
+    pub private: Private,
+    pub address_file: Option<PathBuf>,
+    pub store: StoreConfig,
+    pub redis: Redis,
+    pub identity_provider: String,
+    pub github: GitHub,
+    pub local: Local,
+    pub tokens: Tokens,
+    pub clients: Clients,
+    pub log: LogConfig,
+}
+
+macro_rules! section {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        #[expect(missing_docs, reason = "each field is described in SETTINGS, which also makes the reference page")]
+        pub struct $name { $(pub $field: $type),* }
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),* }
+            }
+        }
+    )*};
+}
+
+section! {
+    /// How the installation is reached from outside.
+    Public { scheme: String = "https".to_owned(), port: Option<u16> = None }
+    /// The public listener, for Traefik.
+    Listen { host: String = "127.0.0.1".to_owned(), port: u16 = 8000 }
+    /// The private listener: health and metrics.
+    Private { host: String = "127.0.0.1".to_owned(), port: u16 = 9000 }
+    /// Which store.
+    StoreConfig { kind: String = "redb".to_owned(), path: PathBuf = PathBuf::from("auth.redb") }
+    /// Redis or Valkey.
+    Redis {
+        url: String = "redis://127.0.0.1:6379".to_owned(),
+        password: Option<Secret> = None,
+        prefix: String = "mcp-auth:".to_owned(),
+    }
+    /// GitHub as identity provider, and who may come in.
+    GitHub {
+        client_id: String = String::new(),
+        client_secret: Option<Secret> = None,
+        url: String = "https://github.com".to_owned(),
+        api_url: String = "https://api.github.com".to_owned(),
+        allowed_users: Vec<String> = Vec::new(),
+        allowed_orgs: Vec<String> = Vec::new(),
+        allowed_teams: Vec<String> = Vec::new(),
+    }
+    /// Names and password hashes of the `local` identity provider.
+    Local { users: Option<Secret> = None }
+    /// Keys and lifetimes.
+    Tokens {
+        secret: Option<Secret> = None,
+        algorithm: String = "ES256".to_owned(),
+        access_token_lifetime: Seconds = Seconds::new(3600),
+        refresh_token_lifetime: Seconds = Seconds::new(30 * 24 * 3600),
+        refresh_grace: Seconds = Seconds::new(120),
+        session_lifetime: Seconds = Seconds::new(90 * 24 * 3600),
+    }
+    /// Registered clients.
+    Clients { lifetime: Seconds = Seconds::new(90 * 24 * 3600), most: u64 = 10_000 }
+    /// A service of the installation.
+    Service { enabled: bool = true }
+}
+
+/// Every variable, in the order of the reference page.
+pub const SETTINGS: &[Setting] = &[
+    Setting::text("DOMAIN", "domain", "the domain below which the hosts are: auth.DOMAIN and mcp-<name>.DOMAIN")
+        .alias(&["BASE_DOMAIN"])
+        .required()
+        .example("example.com")
+        .how("set DOMAIN=example.com, or DOMAIN=localhost to try it on a laptop"),
+    Setting::text("PUBLIC_SCHEME", "public.scheme", "scheme of public URLs: https, or http on localhost"),
+    Setting::integer("PUBLIC_PORT", "public.port", "port in public URLs when it is not the scheme's own"),
+    Setting::list("MCP_SERVICES", "service_names", "the services behind the gateway; every MCP_<NAME>_ENABLED=true adds mcp-<name>")
+        .example("mcp-fetch,mcp-time"),
+    Setting::text("HOST", "listen.host", "address of the listener that Traefik calls"),
+    Setting::integer("PORT", "listen.port", "port of the listener that Traefik calls; 0 takes a free one"),
+    Setting::text("PRIVATE_HOST", "private.host", "address of the private listener (health, metrics)"),
+    Setting::integer("PRIVATE_PORT", "private.port", "port of the private listener; 0 takes a free one"),
+    Setting::text("ADDRESS_FILE", "address_file", "a file into which the addresses are written once the service listens"),
+    Setting::text("STORE", "store.kind", "where state is kept: redb (one file), redis, or memory (lost at the end)"),
+    Setting::text("STORE_PATH", "store.path", "the file of the redb store"),
+    Setting::text("REDIS_URL", "redis.url", "redis://HOST:PORT or rediss://HOST:PORT").example("redis://redis:6379"),
+    Setting::text("REDIS_PASSWORD", "redis.password", "password of Redis").secret().how("openssl rand -hex 32"),
+    Setting::text("REDIS_PREFIX", "redis.prefix", "what every key in Redis begins with"),
+    Setting::text("IDENTITY_PROVIDER", "identity_provider", "who knows the people: github, or local (names and hashes configured here)"),
+    Setting::text("GITHUB_CLIENT_ID", "github.client_id", "client id of the GitHub OAuth app")
+        .how("make an OAuth app at https://github.com/settings/developers with the callback URL https://auth.DOMAIN/callback"),
+    Setting::text("GITHUB_CLIENT_SECRET", "github.client_secret", "client secret of the GitHub OAuth app")
+        .secret()
+        .how("make one on the page of the OAuth app at https://github.com/settings/developers"),
+    Setting::text("GITHUB_URL", "github.url", "where GitHub's sign-in is; another one for GitHub Enterprise"),
+    Setting::text("GITHUB_API_URL", "github.api_url", "where GitHub's API is; another one for GitHub Enterprise"),
+    Setting::list("ALLOWED_GITHUB_USERS", "github.allowed_users", "who may come in, by GitHub name; * admits everybody")
+        .example("octocat,hubot")
+        .how("set ALLOWED_GITHUB_USERS=your-name, or ALLOWED_GITHUB_ORGS or ALLOWED_GITHUB_TEAMS; * admits everybody who has a GitHub account"),
+    Setting::list("ALLOWED_GITHUB_ORGS", "github.allowed_orgs", "whose members may come in"),
+    Setting::list("ALLOWED_GITHUB_TEAMS", "github.allowed_teams", "whose members may come in, as organisation/team"),
+    Setting::text("LOCAL_USERS", "local.users", "people of the local provider: name:hash, separated by white space")
+        .secret()
+        .how("make a hash with: mcp-auth hash-password"),
+    Setting::text("GATEWAY_JWT_SECRET", "tokens.secret", "seals the signing keys in the store; at least 32 characters")
+        .secret()
+        .how("openssl rand -base64 48"),
+    Setting::text("JWT_ALGORITHM", "tokens.algorithm", "algorithm of access tokens: ES256"),
+    Setting::seconds("ACCESS_TOKEN_LIFETIME", "tokens.access_token_lifetime", "life of an access token"),
+    Setting::seconds("REFRESH_TOKEN_LIFETIME", "tokens.refresh_token_lifetime", "life of a refresh token that is not used"),
+    Setting::seconds("REFRESH_GRACE", "tokens.refresh_grace", "how long a spent refresh token still leads to its successor; 0 = strict"),
+    Setting::seconds("SESSION_LIFETIME", "tokens.session_lifetime", "after this a person signs in again, however often tokens were refreshed"),
+    Setting::seconds("CLIENT_LIFETIME", "clients.lifetime", "a registered client that is not used ends after this; 0 = never"),
+    Setting::integer("MAX_CLIENTS", "clients.most", "how many clients may be registered at once"),
+    telemetry::LOG_LEVEL,
+    telemetry::LOG_FORMAT,
+];

@@ -1,0 +1,163 @@
+//! `/callback` and `/login`: from the identity provider's answer to a code for the client.
+
+use oauth::ErrorCode;
+use oauth::authorization::Authorization;
+use oauth::authorize::{AuthorizeRequest, RedirectError};
+use oauth::identity::{Admission, Identity};
+use oauth::secret::{BrowserCookie, Plain};
+use oauth::session::Session;
+use store::{Pinned, StoreError};
+
+use crate::app::AppState;
+use crate::idp::SignInState;
+use crate::idp::github::GitHubError;
+
+/// The browser that comes back.
+pub(crate) struct Returning {
+    pub(crate) state: SignInState,
+    pub(crate) cookie: Plain<BrowserCookie>,
+}
+
+/// Where the browser goes with its code.
+pub(crate) struct Granted {
+    pub(crate) request: AuthorizeRequest,
+    pub(crate) location: String,
+}
+
+/// Why there is no code.
+#[derive(Debug)]
+pub(crate) enum SignInError {
+    /// Started in another browser, answered already, or too late: a page.
+    WrongBrowser,
+    /// The client is told.
+    Redirect(Box<RedirectError>),
+    /// GitHub does not answer: a page with a way to try again. The sign-in still stands.
+    ProviderUnavailable,
+    /// The store cannot be asked: a page.
+    Store(StoreError),
+}
+
+impl From<StoreError> for SignInError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The sign-in to which the browser comes back, left in place: the person may try again.
+pub(crate) async fn look(
+    state: &AppState,
+    returning: &Returning,
+) -> Result<Authorization, SignInError> {
+    state
+        .store
+        .sign_in(
+            &returning.state.id,
+            &returning.cookie,
+            &returning.state.secret,
+            state.clock.now(),
+        )
+        .await?
+        .map_err(|_| SignInError::WrongBrowser)
+}
+
+/// GitHub sent the browser back with a code.
+pub(crate) async fn with_github(
+    state: &AppState,
+    github: &crate::idp::github::GitHub,
+    returning: &Returning,
+    code: &str,
+) -> Result<Granted, SignInError> {
+    look(state, returning).await?;
+    match github
+        .identify(code, &returning.state, state.keys.derivation())
+        .await
+    {
+        Ok(identity) => finish(state, returning, &identity).await,
+        Err(GitHubError::Unavailable(why)) => {
+            tracing::warn!(why, "GitHub does not answer");
+            Err(SignInError::ProviderUnavailable)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "GitHub sign-in failed");
+            Err(refused(
+                take(state, returning).await?,
+                "GitHub refused the sign-in",
+            ))
+        }
+    }
+}
+
+/// GitHub sent the browser back without a code: the person refused there.
+pub(crate) async fn refused_by_provider(state: &AppState, returning: &Returning) -> SignInError {
+    match take(state, returning).await {
+        Ok(request) => refused(request, "the person refused at the identity provider"),
+        Err(error) => error,
+    }
+}
+
+/// Somebody is recognised: if they may come in, a code is issued.
+pub(crate) async fn finish(
+    state: &AppState,
+    returning: &Returning,
+    identity: &Identity,
+) -> Result<Granted, SignInError> {
+    let request = take(state, returning).await?;
+    let now = state.clock.now();
+    let person = identity.person();
+    let is_admitted = match state.policy.admits(identity) {
+        Admission::ByMembership => true,
+        Admission::ByName => state.store.pin_login(&person, now).await? == Pinned::ToThem,
+        Admission::Refused => false,
+    };
+    if !is_admitted {
+        tracing::warn!(target: "audit", event = "login_refused", subject = %person.subject, login = %person.login,
+            client = %request.client_id, "sign-in refused: not on the list");
+        return Err(refused(request, "this person may not use this gateway"));
+    }
+    state.store.note_sign_in(&person, now).await?;
+    if let Some(client) = state.store.client(&request.client_id, now).await? {
+        state
+            .store
+            .note_client_use(&client, state.tokens.client_lifetime, now)
+            .await?;
+    }
+    tracing::info!(target: "audit", event = "login_ok", subject = %person.subject, login = %person.login,
+        client = %request.client_id, service = %request.service, "signed in");
+    let (session, code) = Session::issue_code(&request, person, now, state.entropy.as_ref());
+    state.store.issue_code(session, now).await?;
+    let code = code.expose();
+    let issuer = state.sites.issuer();
+    let mut parameters = vec![("code", code.as_str())];
+    if let Some(state) = &request.state {
+        parameters.push(("state", state));
+    }
+    parameters.push(("iss", &issuer));
+    Ok(Granted {
+        location: request.redirect_uri.with_query(&parameters),
+        request,
+    })
+}
+
+/// Ends the sign-in, once.
+async fn take(state: &AppState, returning: &Returning) -> Result<AuthorizeRequest, SignInError> {
+    let authorization = state
+        .store
+        .finish_sign_in(
+            &returning.state.id,
+            &returning.cookie,
+            &returning.state.secret,
+            state.clock.now(),
+        )
+        .await?
+        .map_err(|_| SignInError::WrongBrowser)?;
+    Ok(authorization.request)
+}
+
+fn refused(request: AuthorizeRequest, description: &str) -> SignInError {
+    SignInError::Redirect(Box::new(RedirectError {
+        redirect_uri: request.redirect_uri,
+        state: request.state,
+        code: ErrorCode::AccessDenied,
+        description: description.to_owned(),
+    }))
+}

@@ -1,0 +1,291 @@
+//! `/token`: codes and refresh tokens become access tokens (OAuth 2.1 sections 4.1.3 and 4.3).
+
+use oauth::claims::AccessClaims;
+use oauth::client::{Client, PresentedCredentials};
+use oauth::pkce::CodeVerifier;
+use oauth::session::{self, Revocation, Session};
+use oauth::token::{AuthorizationCode, RefreshToken};
+use oauth::{ClientId, ErrorCode, ScopeSet, Timestamp, TokenId};
+use serde::Serialize;
+use store::{Redemption, Refresh};
+use zeroize::Zeroizing;
+
+use super::Refusal;
+use crate::app::AppState;
+
+/// What a client presented to prove who it is.
+#[derive(Debug, Default)]
+pub(crate) struct ClientCredentials {
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret: Option<Zeroizing<String>>,
+    /// By `Authorization: Basic`.
+    pub(crate) by_header: bool,
+}
+
+/// The answer (RFC 6749 section 5.1).
+#[derive(Serialize)]
+pub(crate) struct TokenAnswer {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    scope: String,
+}
+
+/// The client behind the credentials. An unknown client and a wrong secret get the same answer: 401 `invalid_client`, on
+/// which clients register anew.
+pub(crate) async fn authenticate(
+    state: &AppState,
+    credentials: &ClientCredentials,
+) -> Result<Client, Refusal> {
+    let refuse = |description| Refusal::Client {
+        description,
+        by_header: credentials.by_header,
+    };
+    let id = credentials
+        .client_id
+        .as_deref()
+        .ok_or_else(|| refuse("client_id is missing"))?;
+    let unknown = "the client is not registered here, or its secret is wrong";
+    let id = ClientId::parse(id).map_err(|_| refuse(unknown))?;
+    let client = state.store.client(&id, state.clock.now()).await?;
+    let presented = match &credentials.client_secret {
+        Some(secret) => PresentedCredentials::Secret(secret),
+        None => PresentedCredentials::None,
+    };
+    client
+        .filter(|client| client.is_proved_by(&presented))
+        .ok_or_else(|| refuse(unknown))
+}
+
+/// `grant_type=authorization_code`.
+pub(crate) struct CodeGrant<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) verifier: &'a str,
+    pub(crate) redirect_uri: Option<&'a str>,
+    pub(crate) resources: &'a [String],
+}
+
+/// Redeems a code. Wrong, spent, expired and foreign codes get the same answer.
+pub(crate) async fn exchange_code(
+    state: &AppState,
+    client: &Client,
+    grant: &CodeGrant<'_>,
+) -> Result<TokenAnswer, Refusal> {
+    let refused = || {
+        Refusal::told(
+            ErrorCode::InvalidGrant,
+            "the code is wrong, spent or expired, or was issued for another client, redirect_uri or code_verifier",
+        )
+    };
+    let code = AuthorizationCode::parse(grant.code).ok_or_else(refused)?;
+    let verifier = CodeVerifier::parse(grant.verifier).ok_or_else(|| {
+        Refusal::told(
+            ErrorCode::InvalidRequest,
+            "code_verifier must be 43 to 128 unreserved characters",
+        )
+    })?;
+    let now = state.clock.now();
+    if let Some(session) = state.store.session(&code.session, now).await? {
+        check_resources(state, &session, grant.resources)?;
+    }
+    let attempt = session::Redemption {
+        code: &code,
+        client_id: &client.id,
+        redirect_uri: grant.redirect_uri,
+        verifier: &verifier,
+    };
+    let redeemed = state
+        .store
+        .redeem_code(
+            &attempt,
+            state.tokens.session,
+            state.tokens.access_token_lifetime,
+            now,
+            state.entropy.as_ref(),
+        )
+        .await?;
+    match redeemed {
+        Redemption::Granted(session) => {
+            tracing::info!(target: "audit", event = "token_issued", session = %session.id, subject = %session.person.subject,
+                client = %client.id, service = %session.service, "tokens issued");
+            answer(state, client, &session, None, now)
+        }
+        Redemption::Replayed(session) => {
+            tracing::warn!(target: "audit", event = "code_reused", session = %session.id, subject = %session.person.subject,
+                client = %client.id, "a code was presented again: its session is revoked");
+            Err(refused())
+        }
+        Redemption::Refused | Redemption::Unknown => Err(refused()),
+    }
+}
+
+/// `grant_type=refresh_token`.
+pub(crate) struct RefreshGrant<'a> {
+    pub(crate) refresh_token: &'a str,
+    pub(crate) scope: Option<&'a str>,
+    pub(crate) resources: &'a [String],
+}
+
+/// Some clients leave out `client_id` when they refresh; a public client is then known by the token itself.
+pub(crate) async fn client_of_refresh_token(
+    state: &AppState,
+    refresh_token: &str,
+    credentials: ClientCredentials,
+) -> Result<ClientCredentials, Refusal> {
+    if credentials.client_id.is_some() {
+        return Ok(credentials);
+    }
+    let Some(token) = RefreshToken::parse(refresh_token) else {
+        return Ok(credentials);
+    };
+    let session = state
+        .store
+        .session(&token.session, state.clock.now())
+        .await?;
+    Ok(ClientCredentials {
+        client_id: session.map(|session| session.client_id.to_string()),
+        ..credentials
+    })
+}
+
+/// Rotates a refresh token.
+pub(crate) async fn refresh(
+    state: &AppState,
+    client: &Client,
+    grant: &RefreshGrant<'_>,
+) -> Result<TokenAnswer, Refusal> {
+    let refused = || {
+        Refusal::told(
+            ErrorCode::InvalidGrant,
+            "the refresh token is wrong, spent or expired, or belongs to another client; sign in again",
+        )
+    };
+    let token = RefreshToken::parse(grant.refresh_token).ok_or_else(refused)?;
+    let now = state.clock.now();
+    let session = state
+        .store
+        .session(&token.session, now)
+        .await?
+        .ok_or_else(refused)?;
+    check_resources(state, &session, grant.resources)?;
+    let scope = narrowed_scope(&session, grant.scope)?;
+    if !state.policy.still_lists(&session.person.login) {
+        let why = Revocation::PersonRefused;
+        state
+            .store
+            .revoke_session(&session.id, why, state.tokens.access_token_lifetime, now)
+            .await?;
+        tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject,
+            "refresh refused: not on the list any more");
+        return Err(refused());
+    }
+    let rotated = state
+        .store
+        .rotate_refresh(
+            &token,
+            &client.id,
+            state.keys.derivation(),
+            state.tokens.session,
+            state.tokens.access_token_lifetime,
+            now,
+        )
+        .await?;
+    match rotated {
+        Refresh::Granted(session) => {
+            state
+                .store
+                .note_client_use(client, state.tokens.client_lifetime, now)
+                .await?;
+            tracing::info!(target: "audit", event = "token_refreshed", session = %session.id,
+                subject = %session.person.subject, client = %client.id, "tokens refreshed");
+            answer(state, client, &session, scope, now)
+        }
+        Refresh::Replayed(session) => {
+            tracing::warn!(target: "audit", event = "token_replayed", session = %session.id,
+                subject = %session.person.subject, client = %client.id,
+                "a spent refresh token was presented again: its session is revoked");
+            Err(refused())
+        }
+        Refresh::Unknown => Err(refused()),
+    }
+}
+
+/// Every resource that is named must be the session's (RFC 8707 section 2.2).
+fn check_resources(
+    state: &AppState,
+    session: &Session,
+    resources: &[String],
+) -> Result<(), Refusal> {
+    let is_theirs =
+        |resource: &String| state.sites.service_of_resource(resource) == Some(&session.service);
+    if resources.iter().all(is_theirs) {
+        Ok(())
+    } else {
+        Err(Refusal::told(
+            ErrorCode::InvalidTarget,
+            "resource is not the one that was granted",
+        ))
+    }
+}
+
+/// Scopes may shrink for one access token, never grow (RFC 6749 section 6).
+fn narrowed_scope(session: &Session, asked: Option<&str>) -> Result<Option<ScopeSet>, Refusal> {
+    let Some(asked) = asked else { return Ok(None) };
+    let asked = ScopeSet::parse(asked)
+        .map_err(|error| Refusal::told(ErrorCode::InvalidScope, error.to_string()))?;
+    if asked.is_empty() {
+        return Ok(None);
+    }
+    let narrowed = asked.intersection(&session.scope);
+    if narrowed.is_empty() {
+        return Err(Refusal::told(
+            ErrorCode::InvalidScope,
+            "none of these scopes was granted",
+        ));
+    }
+    Ok(Some(narrowed))
+}
+
+fn answer(
+    state: &AppState,
+    client: &Client,
+    session: &Session,
+    scope: Option<ScopeSet>,
+    now: Timestamp,
+) -> Result<TokenAnswer, Refusal> {
+    let scope = scope.unwrap_or_else(|| session.scope.clone());
+    let lifetime_end = oauth::after(now, state.tokens.access_token_lifetime);
+    let end = session
+        .ends_at()
+        .map_or(lifetime_end, |end| end.min(lifetime_end));
+    let claims = AccessClaims {
+        iss: state.sites.issuer(),
+        sub: session.person.subject.clone(),
+        aud: state.sites.resource(&session.service),
+        client_id: session.client_id.clone(),
+        scope: scope.clone(),
+        jti: TokenId::generate(state.entropy.as_ref()),
+        iat: now.as_second(),
+        exp: end.as_second(),
+        login: session.person.login.clone(),
+        sid: session.id.clone(),
+    };
+    let access_token = state.keys.sign(&claims).map_err(|error| {
+        Refusal::Internal(format!("an access token could not be signed: {error}"))
+    })?;
+    let refresh_token = client
+        .metadata
+        .may_refresh()
+        .then(|| session.refresh_token(state.keys.derivation()))
+        .flatten()
+        .map(|token| token.expose().to_string());
+    Ok(TokenAnswer {
+        access_token,
+        token_type: "Bearer",
+        expires_in: claims.exp - claims.iat,
+        refresh_token,
+        scope: scope.to_string(),
+    })
+}

@@ -1,0 +1,72 @@
+//! `/verify`: may the holder of this token use this service? The hot path of the gateway.
+
+use std::sync::Arc;
+
+use oauth::ServiceName;
+use sha2::{Digest as _, Sha256};
+use store::StoreError;
+
+use super::decisions::{Decision, Fingerprint};
+use crate::app::AppState;
+
+/// Why not.
+#[derive(Debug)]
+pub(crate) enum VerifyError {
+    /// 401: malformed, forged, expired, revoked, or for another service.
+    InvalidToken,
+    /// 503.
+    Store(StoreError),
+}
+
+/// Decides. A token is known by its SHA-256 from an earlier check, or its signature, its claims and then the store are
+/// asked, in this order: a forged token never reaches the store.
+pub(crate) async fn verify(
+    state: &AppState,
+    token: &str,
+    service: &ServiceName,
+) -> Result<Arc<Decision>, VerifyError> {
+    let now = state.clock.now();
+    let fingerprint: Fingerprint = Sha256::digest(token.as_bytes()).into();
+    if let Some(decision) = state.decisions.get(&fingerprint) {
+        let is_good = decision.service == *service && !decision.is_over(now);
+        return if is_good {
+            Ok(decision)
+        } else {
+            Err(VerifyError::InvalidToken)
+        };
+    }
+    let begun = state.decisions.begin();
+    let claims = state
+        .keys
+        .verify(token)
+        .map_err(|_| VerifyError::InvalidToken)?;
+    claims
+        .check(&state.issuer, &state.sites.resource(service), now)
+        .map_err(|_| VerifyError::InvalidToken)?;
+    if !state.policy.still_lists(&claims.login) {
+        return Err(VerifyError::InvalidToken);
+    }
+    let is_alive = state
+        .store
+        .is_alive(
+            &claims.sid,
+            &claims.jti,
+            &claims.client_id,
+            &claims.sub,
+            now,
+        )
+        .await
+        .map_err(VerifyError::Store)?;
+    if !is_alive {
+        return Err(VerifyError::InvalidToken);
+    }
+    let decision = Arc::new(Decision {
+        service: service.clone(),
+        scope: claims.scope.to_string(),
+        claims,
+    });
+    state
+        .decisions
+        .remember(fingerprint, Arc::clone(&decision), begun);
+    Ok(decision)
+}

@@ -1,0 +1,77 @@
+//! `GET /authorize` (OAuth 2.1 section 4.1.1): the consent page.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use oauth::authorize::AuthorizeParams;
+use oauth::{ScopeSet, Site, scope};
+
+use super::{cookie, error, metadata, pages};
+use crate::app::AppState;
+use crate::flow::consent;
+use crate::pages::ConsentPage;
+
+/// Longest query that is read, in bytes.
+const MAX_QUERY: usize = 8192;
+
+/// Puts the question to the person. Asked on a service's host, it sends the browser to ours, where the cookies are.
+pub(crate) async fn authorize(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+    let query = request.query_string();
+    if query.len() > MAX_QUERY {
+        let text = "The application's request is too long.";
+        return pages::message(
+            &request,
+            StatusCode::URI_TOO_LONG,
+            "This sign-in cannot go on",
+            text,
+        );
+    }
+    if let Some(Site::Service(_)) = metadata::site(&request, &state) {
+        return pages::see_other(&format!("{}/authorize?{query}", state.issuer));
+    }
+    let pairs = url::form_urlencoded::parse(query.as_bytes())
+        .map(|(name, value)| (name.into_owned(), value.into_owned()));
+    match consent::ask(&state, AuthorizeParams::from_pairs(pairs)).await {
+        Ok(question) => show(&state, &question),
+        Err(problem) => error::authorize(&request, &state, problem),
+    }
+}
+
+fn show(state: &AppState, question: &consent::Question) -> HttpResponse {
+    let request = &question.authorization.request;
+    let destination = request.redirect_uri.destination();
+    let page = ConsentPage {
+        client_name: &question.client.metadata.client_name,
+        client_id: request.client_id.as_str(),
+        destination: &destination,
+        is_loopback: request.redirect_uri.is_loopback(),
+        service: request.service.as_str(),
+        resource: &state.sites.resource(&request.service),
+        permissions: permissions(request.service.as_str(), &request.scope),
+        provider: state.provider.name(),
+        transaction: question.authorization.id.as_str(),
+        csrf: question.secrets.form.expose(),
+    };
+    let mut response = pages::page(StatusCode::OK, &page);
+    let bound = cookie::bind(state, &question.authorization.id, &question.secrets.cookie);
+    add_cookie(&mut response, &bound);
+    response
+}
+
+fn permissions(service: &str, scopes: &ScopeSet) -> Vec<String> {
+    scopes
+        .iter()
+        .map(|name| match name {
+            scope::MCP => format!("use {service} in your name"),
+            scope::OFFLINE_ACCESS => "stay signed in".to_owned(),
+            other => other.to_owned(),
+        })
+        .collect()
+}
+
+/// Adds a cookie; one that cannot be written is logged, and the sign-in then fails at its next step.
+pub(crate) fn add_cookie(response: &mut HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) {
+    if let Err(error) = response.add_cookie(cookie) {
+        tracing::error!(%error, "a cookie could not be set");
+    }
+}

@@ -1,0 +1,98 @@
+//! `/login`: name and password, for the `local` identity provider.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload, Query};
+use serde::Deserialize;
+
+use super::authorize::add_cookie;
+use super::callback::returning;
+use super::{cookie, error, extract, pages};
+use crate::app::AppState;
+use crate::flow::sign_in::{self, Returning};
+use crate::idp::IdentityProvider;
+use crate::idp::local::LocalError;
+use crate::pages::LoginPage;
+
+#[derive(Deserialize)]
+pub(crate) struct Parameters {
+    state: String,
+}
+
+/// `GET`: the form.
+pub(crate) async fn form(request: HttpRequest, state: Data<AppState>) -> error::Answer {
+    let IdentityProvider::Local(_) = &state.provider else {
+        return Err(error::not_found().await.into());
+    };
+    let returning = Query::<Parameters>::from_query(request.query_string())
+        .ok()
+        .and_then(|parameters| returning(&request, &state, &parameters.state))
+        .ok_or_else(|| error::wrong_browser(&request))?;
+    show(&request, &state, &returning, "", None).await
+}
+
+/// `POST`: name and password. A wrong one shows the form again.
+pub(crate) async fn submit(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<AppState>,
+) -> error::Answer {
+    let IdentityProvider::Local(local) = &state.provider else {
+        return Err(error::not_found().await.into());
+    };
+    let form = extract::form(&request, payload).await?;
+    if !pages::is_own_form(&request, &state) {
+        return Err(error::wrong_browser(&request).into());
+    }
+    let returning = form
+        .get("state")
+        .and_then(|text| returning(&request, &state, text))
+        .ok_or_else(|| error::wrong_browser(&request))?;
+    sign_in::look(&state, &returning)
+        .await
+        .map_err(|problem| error::sign_in(&request, &state, problem))?;
+    let name = form.get("username").unwrap_or_default();
+    let password = form.get("password").unwrap_or_default().to_owned();
+    let identity = match local.identify(name, password).await {
+        Ok(identity) => identity,
+        Err(problem) => {
+            tracing::warn!(target: "audit", event = "login_refused", provider = "local", %problem, "sign-in refused");
+            return show(&request, &state, &returning, name, Some(problem)).await;
+        }
+    };
+    let granted = sign_in::finish(&state, &returning, &identity)
+        .await
+        .map_err(|problem| error::sign_in(&request, &state, problem))?;
+    let mut response = pages::go_back(&granted.request.redirect_uri, &granted.location, true);
+    add_cookie(&mut response, &cookie::release(&state, &returning.state.id));
+    Ok(response)
+}
+
+async fn show(
+    request: &HttpRequest,
+    state: &AppState,
+    returning: &Returning,
+    username: &str,
+    problem: Option<LocalError>,
+) -> error::Answer {
+    let authorization = sign_in::look(state, returning)
+        .await
+        .map_err(|problem| error::sign_in(request, state, problem))?;
+    let status = match problem {
+        None => StatusCode::OK,
+        Some(LocalError::Wrong) => StatusCode::UNAUTHORIZED,
+        Some(LocalError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
+    };
+    let text = problem.map(|problem| match problem {
+        LocalError::Wrong => "The name or the password is wrong.",
+        LocalError::TooMany => "Too many attempts. Wait a minute and try again.",
+    });
+    let shown: String = username.chars().take(64).collect();
+    let page = LoginPage {
+        service: authorization.request.service.as_str(),
+        state: &returning.state.expose(),
+        username: &shown,
+        problem: text,
+    };
+    Ok(pages::page(status, &page))
+}

@@ -1,0 +1,62 @@
+//! The well-known documents, on every host on which a client may look.
+
+use actix_web::http::header::{CACHE_CONTROL, HOST};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use oauth::Site;
+use oauth::metadata::{AuthorizationServerMetadata, ProtectedResourceMetadata};
+use oauth::site::MCP_PATH;
+use serde::Serialize;
+use serde_json::json;
+
+use super::error;
+use crate::app::AppState;
+
+/// Which of our hosts was asked.
+pub(crate) fn site(request: &HttpRequest, state: &AppState) -> Option<Site> {
+    let host = request.headers().get(HOST)?.to_str().ok()?;
+    state.sites.site_of(host)
+}
+
+fn document(document: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "public, max-age=300"))
+        .insert_header(("X-Content-Type-Options", "nosniff"))
+        .json(document)
+}
+
+/// `GET /.well-known/oauth-authorization-server` and its other forms (RFC 8414 section 3).
+pub(crate) async fn server(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+    match site(&request, &state) {
+        Some(_) => document(&AuthorizationServerMetadata::new(&state.sites)),
+        None => error::not_found().await,
+    }
+}
+
+/// `GET /.well-known/oauth-protected-resource` (RFC 9728 section 3): names the origin.
+pub(crate) async fn resource_root(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+    resource(&request, &state, "").await
+}
+
+/// `GET /.well-known/oauth-protected-resource/mcp`: names the endpoint.
+pub(crate) async fn resource_mcp(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+    resource(&request, &state, MCP_PATH).await
+}
+
+async fn resource(request: &HttpRequest, state: &AppState, path: &str) -> HttpResponse {
+    match site(request, state) {
+        Some(Site::Service(service)) => document(&ProtectedResourceMetadata::new(
+            &state.sites,
+            &service,
+            path,
+        )),
+        _ => error::not_found().await,
+    }
+}
+
+/// `GET /health`: the service answers. Whether it is ready is told on the private port.
+pub(crate) async fn health() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(json!({"status": "ok"}))
+}

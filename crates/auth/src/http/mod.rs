@@ -1,0 +1,17 @@
+//! One file per endpoint: parse, call a flow, render.
+
+pub(crate) mod authorize;
+pub(crate) mod callback;
+pub(crate) mod consent;
+pub(crate) mod cookie;
+pub(crate) mod error;
+pub(crate) mod extract;
+pub(crate) mod jwks;
+pub(crate) mod login;
+pub(crate) mod metadata;
+pub(crate) mod pages;
+pub(crate) mod register;
+pub(crate) mod registration;
+pub(crate) mod revoke;
+pub(crate) mod token;
+pub(crate) mod verify;

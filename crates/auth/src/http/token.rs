@@ -1,0 +1,57 @@
+//! `POST /token` (OAuth 2.1 section 3.2).
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload};
+use oauth::ErrorCode;
+
+use super::{error, extract};
+use crate::app::AppState;
+use crate::flow::token::{self, CodeGrant, RefreshGrant};
+
+/// Codes and refresh tokens become access tokens.
+pub(crate) async fn token(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<AppState>,
+) -> error::Answer {
+    let form = extract::form(&request, payload).await?;
+    let credentials = extract::client_credentials(&request, &form)?;
+    let answer = match form.need("grant_type")? {
+        "authorization_code" => {
+            let client = token::authenticate(&state, &credentials).await;
+            let client = client.map_err(|refusal| error::refusal(&refusal))?;
+            let grant = CodeGrant {
+                code: form.need("code")?,
+                verifier: form.need("code_verifier")?,
+                redirect_uri: form.get("redirect_uri"),
+                resources: &form.resources,
+            };
+            token::exchange_code(&state, &client, &grant).await
+        }
+        "refresh_token" => {
+            let refresh_token = form.need("refresh_token")?;
+            let credentials = token::client_of_refresh_token(&state, refresh_token, credentials)
+                .await
+                .map_err(|refusal| error::refusal(&refusal))?;
+            let client = token::authenticate(&state, &credentials).await;
+            let client = client.map_err(|refusal| error::refusal(&refusal))?;
+            let grant = RefreshGrant {
+                refresh_token,
+                scope: form.get("scope"),
+                resources: &form.resources,
+            };
+            token::refresh(&state, &client, &grant).await
+        }
+        _ => {
+            return Err(error::json(
+                ErrorCode::UnsupportedGrantType,
+                "grant_type must be authorization_code or refresh_token",
+            )
+            .into());
+        }
+    };
+    answer
+        .map(|answer| error::private_json(StatusCode::OK).json(answer))
+        .map_err(|refusal| error::refusal(&refusal).into())
+}

@@ -1,0 +1,108 @@
+//! `GET /verify`: Traefik asks before every request to a service.
+//!
+//! Two inputs decide: the bearer token, and the service that the operator wrote into the address. The host that the client
+//! used is only compared with it. Answers are 200, 401, 403 and 503.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use chassis::identity;
+use oauth::{ErrorCode, ServiceName, Site};
+
+use super::{error, extract};
+use crate::app::AppState;
+use crate::flow::verify::{self, VerifyError};
+
+/// Traefik itself waits for half a minute; nobody should.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Decides and renders.
+pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+    let Some(service) = service(&request, &state) else {
+        return error::json(
+            ErrorCode::AccessDenied,
+            "no service of this gateway has this address",
+        );
+    };
+    let token = match extract::bearer(&request) {
+        Ok(Some(token)) => token,
+        Ok(None) => return challenge(&state, service, false),
+        Err(()) => return challenge(&state, service, true),
+    };
+    match tokio::time::timeout(DEADLINE, verify::verify(&state, token, service)).await {
+        Ok(Ok(decision)) => HttpResponse::Ok()
+            .insert_header((identity::SUBJECT, decision.claims.sub.as_str()))
+            .insert_header((identity::LOGIN, decision.claims.login.as_str()))
+            .insert_header((identity::CLIENT, decision.claims.client_id.as_str()))
+            .insert_header((identity::SCOPE, decision.scope.as_str()))
+            .finish(),
+        Ok(Err(VerifyError::InvalidToken)) => challenge(&state, service, true),
+        Ok(Err(VerifyError::Store(problem))) => error::unavailable(&problem),
+        Err(_) => error::json(
+            ErrorCode::TemporarilyUnavailable,
+            "the gateway's store does not answer; try again",
+        ),
+    }
+}
+
+/// The service of the address (`?resource=mcp-fetch`) and of the host; if both are there they must agree.
+fn service<'a>(request: &HttpRequest, state: &'a AppState) -> Option<&'a ServiceName> {
+    let mut named = url::form_urlencoded::parse(request.query_string().as_bytes())
+        .filter(|(name, _)| name == "resource")
+        .map(|(_, value)| value);
+    let (first, second) = (named.next(), named.next());
+    if second.is_some() {
+        return None;
+    }
+    let by_host = match extract::single_header(request, "x-forwarded-host").ok()? {
+        None => None,
+        Some(host) => match state.sites.site_of(host)? {
+            Site::Service(name) => Some(name),
+            Site::Auth => return None,
+        },
+    };
+    let by_address = match &first {
+        None => None,
+        Some(name) => Some(state.sites.service(name)?),
+    };
+    match (by_address, by_host) {
+        (Some(address), Some(host)) => (*address == host).then_some(address),
+        (Some(address), None) => Some(address),
+        (None, Some(host)) => state.sites.service(host.as_str()),
+        (None, None) => None,
+    }
+}
+
+/// 401 with the way to a token (RFC 6750 section 3, RFC 9728 section 5.1). `error` only if a token was shown.
+fn challenge(state: &AppState, service: &ServiceName, has_token: bool) -> HttpResponse {
+    let metadata = state.sites.resource_metadata(service);
+    let scope = oauth::scope::MCP;
+    let (challenge, text) = if has_token {
+        (
+            format!(
+                "Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\", scope=\"{scope}\""
+            ),
+            "the access token is malformed, expired or revoked, or is for another service",
+        )
+    } else {
+        (
+            format!("Bearer resource_metadata=\"{metadata}\", scope=\"{scope}\""),
+            "an access token is needed; resource_metadata tells where to get one",
+        )
+    };
+    let mut response = error::json_with(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::InvalidToken.as_str(),
+        text,
+    );
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}

@@ -1,0 +1,232 @@
+//! GitHub as identity provider: its web application flow with PKCE.
+//!
+//! The access token it gives is used for the two or three questions of one sign-in and dropped; it is never stored, logged or
+//! handed on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chassis::config::Secret;
+use oauth::Subject;
+use oauth::identity::Identity;
+use oauth::pkce::CodeVerifier;
+use oauth::token::DerivationKey;
+use reqwest::header;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::SignInState;
+
+/// Most bytes of an answer that are read.
+const ANSWER_LIMIT: usize = 512 * 1024;
+
+pub(crate) struct Options {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Secret,
+    pub(crate) url: Url,
+    pub(crate) api_url: Url,
+    pub(crate) callback: String,
+    pub(crate) wants_memberships: bool,
+}
+
+/// GitHub, as configured.
+pub(crate) struct GitHub {
+    options: Options,
+    http: reqwest::Client,
+}
+
+impl std::fmt::Debug for GitHub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "GitHub({})", self.options.url)
+    }
+}
+
+/// Why GitHub did not tell who somebody is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GitHubError {
+    /// It does not answer, or answers 5xx or 429.
+    #[error("GitHub does not answer: {0}")]
+    Unavailable(String),
+    /// It refused the code: too old, used, or not ours.
+    #[error("GitHub refused the sign-in: {0}")]
+    Refused(String),
+    /// It answered something that cannot be understood.
+    #[error("GitHub answered something unexpected: {0}")]
+    Unexpected(String),
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: Option<String>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: u64,
+    login: String,
+}
+
+#[derive(Deserialize)]
+struct Organisation {
+    login: String,
+}
+
+#[derive(Deserialize)]
+struct Team {
+    slug: String,
+    organization: Organisation,
+}
+
+impl GitHub {
+    pub(crate) fn new(options: Options) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("mcp-oauth-gateway/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(3))
+            .timeout(Duration::from_secs(5))
+            .build()?;
+        Ok(Self { options, http })
+    }
+
+    /// Where the browser goes. The PKCE verifier is derived from the state, so it need not be stored.
+    pub(crate) fn authorize_url(&self, state: &SignInState, key: &DerivationKey) -> String {
+        let state = state.expose();
+        let challenge = verifier(&state, key).map(|verifier| String::from(verifier.challenge()));
+        let mut url = endpoint(&self.options.url, "login/oauth/authorize");
+        {
+            let mut query = url.query_pairs_mut();
+            query
+                .append_pair("client_id", &self.options.client_id)
+                .append_pair("redirect_uri", &self.options.callback)
+                .append_pair("state", &state)
+                .append_pair("allow_signup", "false");
+            if let Some(challenge) = challenge {
+                query
+                    .append_pair("code_challenge", &challenge)
+                    .append_pair("code_challenge_method", "S256");
+            }
+            if self.options.wants_memberships {
+                query.append_pair("scope", "read:org");
+            }
+        }
+        url.into()
+    }
+
+    /// Exchanges the code of the callback for the person behind it.
+    pub(crate) async fn identify(
+        &self,
+        code: &str,
+        state: &SignInState,
+        key: &DerivationKey,
+    ) -> Result<Identity, GitHubError> {
+        let token = self.exchange(code, state, key).await?;
+        let user: User = self.ask("user", &token).await?;
+        let (mut organisations, mut teams) = (BTreeSet::new(), BTreeSet::new());
+        if self.options.wants_memberships {
+            let listed: Vec<Organisation> = self.ask("user/orgs?per_page=100", &token).await?;
+            organisations.extend(
+                listed
+                    .into_iter()
+                    .map(|organisation| organisation.login.to_lowercase()),
+            );
+            let listed: Vec<Team> = self.ask("user/teams?per_page=100", &token).await?;
+            teams.extend(
+                listed.into_iter().map(|team| {
+                    format!("{}/{}", team.organization.login, team.slug).to_lowercase()
+                }),
+            );
+        }
+        let subject = Subject::parse(&format!("github:{}", user.id))
+            .map_err(|error| GitHubError::Unexpected(error.to_string()))?;
+        let is_login = !user.login.is_empty()
+            && user.login.len() <= 100
+            && user.login.bytes().all(|b| b.is_ascii_graphic());
+        if !is_login {
+            return Err(GitHubError::Unexpected(
+                "a login that is no login".to_owned(),
+            ));
+        }
+        Ok(Identity {
+            subject,
+            login: user.login,
+            organisations,
+            teams,
+        })
+    }
+
+    async fn exchange(
+        &self,
+        code: &str,
+        state: &SignInState,
+        key: &DerivationKey,
+    ) -> Result<Secret, GitHubError> {
+        let verifier = verifier(&state.expose(), key);
+        let mut form = vec![
+            ("client_id", self.options.client_id.as_str()),
+            ("client_secret", self.options.client_secret.expose()),
+            ("code", code),
+            ("redirect_uri", self.options.callback.as_str()),
+        ];
+        if let Some(verifier) = &verifier {
+            form.push(("code_verifier", verifier.expose()));
+        }
+        let request = self
+            .http
+            .post(endpoint(&self.options.url, "login/oauth/access_token"))
+            .header(header::ACCEPT, "application/json")
+            .form(&form);
+        let answer: TokenAnswer = read(request).await?;
+        match (answer.access_token, answer.error) {
+            (Some(token), None) if !token.is_empty() => Ok(Secret::new(token)),
+            (_, Some(error)) => Err(GitHubError::Refused(oauth::error::description(&error))),
+            _ => Err(GitHubError::Unexpected(
+                "neither a token nor an error".to_owned(),
+            )),
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str, token: &Secret) -> Result<T, GitHubError> {
+        let request = self
+            .http
+            .get(endpoint(&self.options.api_url, path))
+            .header(header::ACCEPT, "application/vnd.github+json")
+            .bearer_auth(token.expose());
+        read(request).await
+    }
+}
+
+fn endpoint(base: &Url, path: &str) -> Url {
+    let joined = format!("{}/{path}", base.as_str().trim_end_matches('/'));
+    Url::parse(&joined).unwrap_or_else(|_| base.clone())
+}
+
+/// 43 characters of base64url are a verifier (RFC 7636 section 4.1).
+fn verifier(state: &str, key: &DerivationKey) -> Option<CodeVerifier> {
+    CodeVerifier::parse(&key.derive("github code verifier", state))
+}
+
+/// Sends a request and reads the JSON of its answer, in bounds. Errors never carry the URL, which may hold a code.
+async fn read<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, GitHubError> {
+    let unavailable =
+        |error: reqwest::Error| GitHubError::Unavailable(error.without_url().to_string());
+    let mut response = request.send().await.map_err(unavailable)?;
+    let status = response.status();
+    if status.is_server_error() || status == reqwest::StatusCode::TOO_MANY_REQUESTS {
+        return Err(GitHubError::Unavailable(format!("status {status}")));
+    }
+    if !status.is_success() {
+        return Err(GitHubError::Refused(format!("status {status}")));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_LIMIT {
+            return Err(GitHubError::Unexpected(format!(
+                "more than {ANSWER_LIMIT} bytes"
+            )));
+        }
+    }
+    serde_json::from_slice(&body).map_err(|error| GitHubError::Unexpected(error.to_string()))
+}

@@ -1,0 +1,206 @@
+//! People from the configuration: names and Argon2id hashes. For a laptop or a home server.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use oauth::Subject;
+use oauth::identity::Identity;
+use tokio::sync::Semaphore;
+
+/// How many wrong passwords a name may have in a minute.
+const ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+/// Longest password that is looked at, in bytes.
+const MAX_PASSWORD: usize = 1024;
+
+/// Names with their hashes.
+#[derive(Clone)]
+pub(crate) struct LocalUsers(BTreeMap<String, String>);
+
+impl std::fmt::Debug for LocalUsers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Why the list of people is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidUsers {
+    #[error("nobody is listed")]
+    Empty,
+    #[error("entry {0} is not name:hash")]
+    Shape(usize),
+    #[error("the name in entry {0} must be 1 to 64 visible ASCII characters")]
+    Name(usize),
+    #[error("the hash of {0} is not an Argon2id hash; make one with: mcp-auth hash-password")]
+    Hash(String),
+}
+
+impl LocalUsers {
+    /// Entries `name:hash`, separated by white space.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidUsers> {
+        let mut users = BTreeMap::new();
+        for (index, entry) in text.split_whitespace().enumerate() {
+            let number = index + 1;
+            let (name, hash) = entry.split_once(':').ok_or(InvalidUsers::Shape(number))?;
+            let is_name =
+                (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+            if !is_name {
+                return Err(InvalidUsers::Name(number));
+            }
+            if !hash.starts_with("$argon2id$") || PasswordHash::new(hash).is_err() {
+                return Err(InvalidUsers::Hash(name.to_owned()));
+            }
+            users.insert(name.to_owned(), hash.to_owned());
+        }
+        if users.is_empty() {
+            return Err(InvalidUsers::Empty);
+        }
+        Ok(Self(users))
+    }
+}
+
+/// The provider.
+pub(crate) struct Local {
+    users: LocalUsers,
+    /// Checked for unknown names, so that they cost as much time as known ones.
+    decoy: String,
+    attempts: DefaultKeyedRateLimiter<String>,
+    /// Argon2id takes 19 MiB a piece.
+    at_once: Semaphore,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Local").field(&self.users).finish()
+    }
+}
+
+/// Why somebody was not recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LocalError {
+    /// Which of the two is wrong is not told.
+    #[error("the name or the password is wrong")]
+    Wrong,
+    #[error("too many attempts; wait a minute and try again")]
+    TooMany,
+}
+
+impl Local {
+    pub(crate) fn new(users: LocalUsers) -> Self {
+        Self {
+            decoy: users.0.values().next().cloned().unwrap_or_default(),
+            users,
+            attempts: RateLimiter::keyed(Quota::per_minute(ATTEMPTS)),
+            at_once: Semaphore::new(2),
+        }
+    }
+
+    /// Recognises somebody by name and password.
+    pub(crate) async fn identify(
+        &self,
+        name: &str,
+        password: String,
+    ) -> Result<Identity, LocalError> {
+        let known = self.users.0.get(name);
+        // Unknown names share one allowance, so that the map of attempts stays as small as the list of people.
+        let counted = if known.is_some() {
+            name.to_owned()
+        } else {
+            String::new()
+        };
+        self.attempts
+            .check_key(&counted)
+            .map_err(|_| LocalError::TooMany)?;
+        let hash = known.unwrap_or(&self.decoy).clone();
+        let _permit = self
+            .at_once
+            .acquire()
+            .await
+            .map_err(|_| LocalError::TooMany)?;
+        let is_right = tokio::task::spawn_blocking(move || {
+            let is_bounded = password.len() <= MAX_PASSWORD;
+            is_bounded
+                && PasswordHash::new(&hash).is_ok_and(|hash| {
+                    Argon2::default()
+                        .verify_password(password.as_bytes(), &hash)
+                        .is_ok()
+                })
+        })
+        .await
+        .unwrap_or(false);
+        let subject = Subject::parse(&format!("local:{name}")).map_err(|_| LocalError::Wrong)?;
+        if known.is_none() || !is_right {
+            return Err(LocalError::Wrong);
+        }
+        Ok(Identity {
+            subject,
+            login: name.to_owned(),
+            organisations: std::collections::BTreeSet::new(),
+            teams: std::collections::BTreeSet::new(),
+        })
+    }
+}
+
+/// The Argon2id hash of a password, with a fresh salt, as it stands in `LOCAL_USERS`.
+pub(crate) fn hash_password(password: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(
+        !password.is_empty(),
+        "the password is empty; write it to standard input"
+    );
+    anyhow::ensure!(
+        password.len() <= MAX_PASSWORD,
+        "a password may have at most {MAX_PASSWORD} bytes"
+    );
+    Argon2::default()
+        .hash_password(password.as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|error| anyhow::anyhow!("the password could not be hashed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_right_password_and_only_it_is_recognised() {
+        let hash = hash_password("correct horse").unwrap();
+        let local = Local::new(LocalUsers::parse(&format!("ann:{hash}")).unwrap());
+        let ann = local
+            .identify("ann", "correct horse".to_owned())
+            .await
+            .unwrap();
+        assert_eq!(ann.subject.as_str(), "local:ann");
+        let wrong = local.identify("ann", "wrong".to_owned()).await;
+        assert_eq!(wrong.unwrap_err(), LocalError::Wrong);
+        let unknown = local.identify("bob", "correct horse".to_owned()).await;
+        assert_eq!(unknown.unwrap_err(), LocalError::Wrong);
+    }
+
+    #[tokio::test]
+    async fn guessing_is_slowed_down() {
+        let hash = hash_password("x").unwrap();
+        let local = Local::new(LocalUsers::parse(&format!("ann:{hash}")).unwrap());
+        for _ in 0..10 {
+            assert_eq!(
+                local.identify("ann", "y".to_owned()).await.unwrap_err(),
+                LocalError::Wrong
+            );
+        }
+        assert_eq!(
+            local.identify("ann", "y".to_owned()).await.unwrap_err(),
+            LocalError::TooMany
+        );
+    }
+
+    #[test]
+    fn a_wrong_list_is_refused_with_the_entry() {
+        let error = |text: &str| LocalUsers::parse(text).unwrap_err().to_string();
+        assert_eq!(error(" "), "nobody is listed");
+        assert_eq!(error("ann"), "entry 1 is not name:hash");
+        assert!(error("ann:plain").contains("hash of ann"));
+    }
+}

@@ -1,0 +1,49 @@
+//! The pages that people see, as models for their templates in `templates/`. Templates escape everything.
+
+use askama::Template;
+
+/// May this client use this service in your name?
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub(crate) struct ConsentPage<'a> {
+    pub(crate) client_name: &'a str,
+    pub(crate) client_id: &'a str,
+    /// Where the browser goes afterwards; the largest text of the page.
+    pub(crate) destination: &'a str,
+    pub(crate) is_loopback: bool,
+    pub(crate) service: &'a str,
+    pub(crate) resource: &'a str,
+    /// What the client may do, in words.
+    pub(crate) permissions: Vec<String>,
+    pub(crate) provider: &'a str,
+    pub(crate) transaction: &'a str,
+    pub(crate) csrf: &'a str,
+}
+
+/// Name and password, for the `local` provider.
+#[derive(Template)]
+#[template(path = "login.html")]
+pub(crate) struct LoginPage<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) state: &'a str,
+    pub(crate) username: &'a str,
+    pub(crate) problem: Option<&'a str>,
+}
+
+/// Something went wrong, and what to do.
+#[derive(Template)]
+#[template(path = "message.html")]
+pub(crate) struct MessagePage<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) request_id: &'a str,
+}
+
+/// Back to an application that a browser opens only by a click.
+#[derive(Template)]
+#[template(path = "return.html")]
+pub(crate) struct ReturnPage<'a> {
+    pub(crate) destination: &'a str,
+    pub(crate) location: &'a str,
+    pub(crate) is_granted: bool,
+}

@@ -1,0 +1,88 @@
+//! The whole route table.
+
+use actix_web::guard::{self, Guard};
+use actix_web::web::{self, ServiceConfig};
+
+use crate::http::{
+    authorize, callback, consent, error, jwks, login, metadata, pages, register, registration,
+    revoke, token, verify,
+};
+
+/// Largest form and JSON body that is read, in bytes.
+pub(crate) const BODY_LIMIT: usize = 16 * 1024;
+
+/// What Traefik reaches. `/verify` has no router there.
+pub(crate) fn public(config: &mut ServiceConfig) {
+    config
+        .app_data(web::PayloadConfig::new(BODY_LIMIT))
+        // Asked by Traefik for every request to a service.
+        .service(resource("/verify", &["GET"]).route(web::get().to(verify::verify)))
+        // Discovery, on every host and in every form that clients try.
+        .service(get("/.well-known/oauth-protected-resource").with(metadata::resource_root))
+        .service(get("/.well-known/oauth-protected-resource/mcp").with(metadata::resource_mcp))
+        .configure(server_metadata)
+        .service(get("/jwks").with(jwks::jwks))
+        // Clients.
+        .service(resource("/register", &["POST"]).route(web::post().to(register::register)))
+        .service(
+            resource("/register/{client_id}", &["GET", "DELETE"])
+                .route(web::get().to(registration::read))
+                .route(web::delete().to(registration::delete)),
+        )
+        .service(resource("/token", &["POST"]).route(web::post().to(token::token)))
+        .service(resource("/revoke", &["POST"]).route(web::post().to(revoke::revoke)))
+        // People.
+        .service(get("/authorize").with(authorize::authorize))
+        .service(resource("/consent", &["POST"]).route(web::post().to(consent::consent)))
+        .service(
+            resource("/login", &["GET", "POST"])
+                .route(web::get().to(login::form))
+                .route(web::post().to(login::submit)),
+        )
+        .service(get("/callback").with(callback::callback))
+        .service(get("/assets/style.css").with(pages::style))
+        .service(get("/health").with(metadata::health))
+        .default_service(web::to(error::not_found));
+}
+
+fn server_metadata(config: &mut ServiceConfig) {
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/mcp",
+        "/mcp/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/.well-known/openid-configuration/mcp",
+        "/mcp/.well-known/openid-configuration",
+    ] {
+        config.service(get(path).with(metadata::server));
+    }
+}
+
+/// A path with the methods it knows; others get 405 with `Allow` (RFC 9110 section 15.5.6).
+fn resource(path: &str, methods: &'static [&'static str]) -> actix_web::Resource {
+    web::resource(path.to_owned()).default_service(web::to(move || {
+        std::future::ready(error::method_not_allowed(methods))
+    }))
+}
+
+/// GET, and HEAD like it.
+struct Get(String);
+
+fn get(path: &str) -> Get {
+    Get(path.to_owned())
+}
+
+impl Get {
+    fn with<F, Args>(self, handler: F) -> actix_web::Resource
+    where
+        F: actix_web::Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: actix_web::Responder + 'static,
+    {
+        resource(&self.0, &["GET", "HEAD"]).route(web::route().guard(is_get_or_head()).to(handler))
+    }
+}
+
+fn is_get_or_head() -> impl Guard {
+    guard::Any(guard::Get()).or(guard::Head())
+}

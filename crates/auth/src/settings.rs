@@ -1,0 +1,306 @@
+//! What the configuration means: everything parsed and checked, so that no later step can meet a wrong value.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use chassis::config::{ConfigError, Environment, Loaded, Secret};
+use oauth::identity::AccessPolicy;
+use oauth::session::Lifetimes;
+use oauth::site::InvalidSites;
+use oauth::{ScopeSet, ServiceName, Sites};
+
+use crate::config::Config;
+use crate::idp::local::LocalUsers;
+
+/// A checked configuration.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) sites: Sites,
+    pub(crate) public: SocketAddr,
+    pub(crate) private: SocketAddr,
+    pub(crate) address_file: Option<PathBuf>,
+    pub(crate) store: StoreSettings,
+    pub(crate) provider: ProviderSettings,
+    pub(crate) policy: AccessPolicy,
+    pub(crate) jwt_secret: Secret,
+    pub(crate) tokens: TokenSettings,
+    /// The scopes that clients may have.
+    pub(crate) offered_scopes: ScopeSet,
+}
+
+#[derive(Debug)]
+pub(crate) enum StoreSettings {
+    Memory,
+    Embedded(PathBuf),
+    Redis {
+        url: String,
+        password: Option<Secret>,
+        prefix: String,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) enum ProviderSettings {
+    GitHub {
+        client_id: String,
+        client_secret: Secret,
+        url: url::Url,
+        api_url: url::Url,
+    },
+    Local(LocalUsers),
+}
+
+/// Lifetimes and bounds, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TokenSettings {
+    pub(crate) access_token_lifetime: u64,
+    pub(crate) session: Lifetimes,
+    pub(crate) client_lifetime: u64,
+    pub(crate) most_clients: u64,
+}
+
+impl Settings {
+    pub(crate) fn check(
+        loaded: &Loaded<Config>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let config = &loaded.config;
+        Ok(Self {
+            sites: sites(loaded, environment)?,
+            public: address(
+                loaded,
+                "listen.host",
+                &config.listen.host,
+                config.listen.port,
+            )?,
+            private: address(
+                loaded,
+                "private.host",
+                &config.private.host,
+                config.private.port,
+            )?,
+            address_file: config.address_file.clone(),
+            store: store(loaded)?,
+            provider: provider(loaded)?,
+            policy: policy(loaded)?,
+            jwt_secret: jwt_secret(loaded)?,
+            tokens: tokens(loaded)?,
+            offered_scopes: offered_scopes(),
+        })
+    }
+}
+
+fn offered_scopes() -> ScopeSet {
+    ScopeSet::parse(&format!(
+        "{} {}",
+        oauth::scope::MCP,
+        oauth::scope::OFFLINE_ACCESS
+    ))
+    .unwrap_or_default()
+}
+
+fn sites(loaded: &Loaded<Config>, environment: &Environment) -> Result<Sites, ConfigError> {
+    let config = &loaded.config;
+    let mut names: BTreeMap<String, &str> = BTreeMap::new();
+    for name in &config.service_names {
+        names.insert(name.clone(), "service_names");
+    }
+    for (name, service) in &config.services {
+        if service.enabled {
+            names.insert(name.clone(), "services");
+        }
+    }
+    for variable in environment.names() {
+        let Some(name) = variable
+            .strip_prefix("MCP_")
+            .and_then(|rest| rest.strip_suffix("_ENABLED"))
+        else {
+            continue;
+        };
+        if environment
+            .get(variable)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        {
+            names.insert(
+                format!("mcp-{}", name.to_lowercase().replace('_', "-")),
+                "service_names",
+            );
+        }
+    }
+    let mut services = Vec::new();
+    for (name, key) in names {
+        let service = ServiceName::parse(&name).map_err(|error| loaded.invalid(key, error))?;
+        if name == "auth" {
+            return Err(loaded.invalid(
+                key,
+                "auth is the host of this server; name the service otherwise",
+            ));
+        }
+        services.push(service);
+    }
+    Sites::new(
+        &config.public.scheme,
+        &config.domain,
+        config.public.port,
+        services,
+    )
+    .map_err(|error| {
+        let key = match error {
+            InvalidSites::Domain(_) => "domain",
+            InvalidSites::Scheme(_) | InvalidSites::PlainHttp(_) => "public.scheme",
+        };
+        loaded.invalid(key, error)
+    })
+}
+
+fn address(
+    loaded: &Loaded<Config>,
+    key: &str,
+    host: &str,
+    port: u16,
+) -> Result<SocketAddr, ConfigError> {
+    let ip: IpAddr = host.parse().map_err(|_| {
+        loaded.invalid(
+            key,
+            "not an IP address; use 127.0.0.1, or 0.0.0.0 in a container",
+        )
+    })?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn store(loaded: &Loaded<Config>) -> Result<StoreSettings, ConfigError> {
+    let config = &loaded.config;
+    match config.store.kind.as_str() {
+        "memory" => Ok(StoreSettings::Memory),
+        "redb" => Ok(StoreSettings::Embedded(config.store.path.clone())),
+        "redis" => Ok(StoreSettings::Redis {
+            url: config.redis.url.clone(),
+            password: config.redis.password.clone(),
+            prefix: config.redis.prefix.clone(),
+        }),
+        _ => Err(loaded.invalid("store.kind", "unknown store; use redb, redis or memory")),
+    }
+}
+
+fn provider(loaded: &Loaded<Config>) -> Result<ProviderSettings, ConfigError> {
+    let config = &loaded.config;
+    match config.identity_provider.as_str() {
+        "" | "github" => {
+            if config.github.client_id.is_empty() {
+                return Err(loaded.missing("github.client_id"));
+            }
+            let Some(client_secret) = config.github.client_secret.clone() else {
+                return Err(loaded.missing("github.client_secret"));
+            };
+            Ok(ProviderSettings::GitHub {
+                client_id: config.github.client_id.clone(),
+                client_secret,
+                url: provider_url(loaded, "github.url", &config.github.url)?,
+                api_url: provider_url(loaded, "github.api_url", &config.github.api_url)?,
+            })
+        }
+        "local" => {
+            let users = config
+                .local
+                .users
+                .as_ref()
+                .ok_or_else(|| loaded.missing("local.users"))?;
+            let users = LocalUsers::parse(users.expose())
+                .map_err(|error| loaded.invalid("local.users", error))?;
+            Ok(ProviderSettings::Local(users))
+        }
+        _ => Err(loaded.invalid("identity_provider", "unknown provider; use github or local")),
+    }
+}
+
+/// Secrets go to this address, so it must be https unless it is on this machine.
+fn provider_url(loaded: &Loaded<Config>, key: &str, text: &str) -> Result<url::Url, ConfigError> {
+    let url = url::Url::parse(text).map_err(|error| loaded.invalid(key, error))?;
+    let is_loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback);
+    if is_safe {
+        Ok(url)
+    } else {
+        Err(loaded.invalid(key, "must be an https URL, because secrets are sent there"))
+    }
+}
+
+fn policy(loaded: &Loaded<Config>) -> Result<AccessPolicy, ConfigError> {
+    if loaded.config.identity_provider == "local" {
+        return Ok(AccessPolicy::new(&["*"], &[], &[]));
+    }
+    let github = &loaded.config.github;
+    let policy = AccessPolicy::new(
+        &github.allowed_users,
+        &github.allowed_orgs,
+        &github.allowed_teams,
+    );
+    if policy.is_empty() {
+        return Err(loaded.missing("github.allowed_users"));
+    }
+    Ok(policy)
+}
+
+fn jwt_secret(loaded: &Loaded<Config>) -> Result<Secret, ConfigError> {
+    let secret = loaded
+        .config
+        .tokens
+        .secret
+        .clone()
+        .ok_or_else(|| loaded.missing("tokens.secret"))?;
+    let text = secret.expose();
+    let distinct: std::collections::BTreeSet<char> = text.chars().collect();
+    if text.len() < 32 || distinct.len() < 8 {
+        return Err(loaded.invalid("tokens.secret", "must be at least 32 random characters"));
+    }
+    Ok(secret)
+}
+
+fn tokens(loaded: &Loaded<Config>) -> Result<TokenSettings, ConfigError> {
+    let tokens = &loaded.config.tokens;
+    if tokens.algorithm != "ES256" {
+        return Err(loaded.invalid("tokens.algorithm", "not offered; use ES256"));
+    }
+    let day = 24 * 3600;
+    for (key, value, least, most) in [
+        (
+            "tokens.access_token_lifetime",
+            tokens.access_token_lifetime.get(),
+            10,
+            30 * day,
+        ),
+        (
+            "tokens.refresh_token_lifetime",
+            tokens.refresh_token_lifetime.get(),
+            60,
+            3650 * day,
+        ),
+        ("tokens.refresh_grace", tokens.refresh_grace.get(), 0, 300),
+        (
+            "tokens.session_lifetime",
+            tokens.session_lifetime.get(),
+            60,
+            3650 * day,
+        ),
+    ] {
+        if value < least || value > most {
+            return Err(loaded.invalid(key, format!("must be between {least} and {most} seconds")));
+        }
+    }
+    Ok(TokenSettings {
+        access_token_lifetime: tokens.access_token_lifetime.get(),
+        session: Lifetimes {
+            idle: tokens.refresh_token_lifetime.get(),
+            absolute: tokens.session_lifetime.get(),
+            grace: tokens.refresh_grace.get(),
+        },
+        client_lifetime: loaded.config.clients.lifetime.get(),
+        most_clients: loaded.config.clients.most,
+    })
+}
