@@ -15,6 +15,7 @@ use crate::github::GitHub;
 use crate::mcp_client::McpClient;
 use crate::person::{Credentials, Person};
 use crate::process::{Logs, Process};
+use crate::traefik::Traefik;
 
 /// Who can sign in with the provider `local`.
 pub const USERNAME: &str = "ada";
@@ -38,7 +39,7 @@ pub struct Gateway {
     /// `None` while it is down.
     auth: Option<Process>,
     proxies: Vec<parts::Proxy>,
-    traefik: Process,
+    traefik: Traefik,
     directory: TempDir,
 }
 
@@ -132,7 +133,7 @@ impl Gateway {
     /// The ids of the processes that serve; their groups hold every child.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
-        let mut ids = vec![self.traefik.id()];
+        let mut ids = vec![self.traefik.process.id()];
         ids.extend(self.auth.iter().map(Process::id));
         ids.extend(self.proxies.iter().map(|proxy| proxy.process.id()));
         ids

@@ -149,39 +149,6 @@ pub(super) async fn start_proxy(
     })
 }
 
-pub(super) fn start_traefik(
-    setup: &Setup,
-    logs: &Logs,
-    directory: &Path,
-    public_port: u16,
-    auth: SocketAddr,
-    proxies: &[Proxy],
-) -> Result<Process> {
-    let backends: Vec<String> = proxies
-        .iter()
-        .map(|proxy| format!("{}=http://{}", proxy.service, proxy.address))
-        .collect();
-    let mut command = Command::new("traefik", "python3")
-        .arg(binaries::workspace().join("traefik/start.py"))
-        .arg("--address-file")
-        .arg(directory.join("traefik.address"))
-        .arg("--web")
-        .arg(format!("127.0.0.1:{public_port}"))
-        .arg("--traefik")
-        .arg(binaries::tool("traefik"))
-        .env("DOMAIN", "localhost")
-        .env("PUBLIC_SCHEME", "http")
-        .env("AUTH_URL", format!("http://{auth}"))
-        .env("MCP_BACKENDS", backends.join(","))
-        // The limits are a test of their own; here they would make stories depend on their neighbours' speed.
-        .env("RATE_LIMIT_REGISTER", "100000")
-        .env("RATE_LIMIT_SIGN_IN", "100000");
-    for (variable, value) in &setup.traefik_settings {
-        command = command.env(variable, value);
-    }
-    command.start(logs)
-}
-
 /// Until `/health` of the authorization server is answered through Traefik.
 pub(super) async fn wait_for_auth(public_port: u16) -> Result<()> {
     let url = format!("http://auth.localhost:{public_port}/health");

@@ -9,6 +9,7 @@ use super::{Gateway, parts};
 use crate::github::{GitHub, User};
 use crate::network;
 use crate::process::Logs;
+use crate::traefik::{self, Traefik};
 
 /// Who says who a person is.
 #[derive(Debug, Clone)]
@@ -165,14 +166,21 @@ impl Setup {
             proxies
                 .push(parts::start_proxy(&self, &logs, directory.path(), service, command).await?);
         }
-        let traefik = parts::start_traefik(
-            &self,
-            &logs,
+        let services = proxies
+            .iter()
+            .map(|proxy| (proxy.service.clone(), proxy.address))
+            .collect();
+        let traefik = Traefik::start(
+            traefik::Settings {
+                port: public_port,
+                auth: auth_address,
+                services,
+                variables: &self.traefik_settings,
+            },
             directory.path(),
-            public_port,
-            auth_address,
-            &proxies,
-        )?;
+            &logs,
+        )
+        .await?;
         let mut gateway = Gateway {
             logs,
             github,
