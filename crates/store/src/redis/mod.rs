@@ -176,12 +176,16 @@ impl RedisBackend {
 
 /// What went wrong, for people. The library's texts never contain the password.
 fn explain(error: &RedisError) -> String {
-    match error.code() {
-        Some("NOAUTH" | "WRONGPASS") => format!("{error}; is REDIS_PASSWORD right?"),
-        _ if error.kind() == ErrorKind::AuthenticationFailed => {
-            format!("{error}; is REDIS_PASSWORD right?")
-        }
-        _ => error.to_string(),
+    let text = error.to_string();
+    // The error of a pipeline has no code of its own.
+    let is_refused = error.kind() == ErrorKind::AuthenticationFailed
+        || ["NOAUTH", "WRONGPASS"]
+            .iter()
+            .any(|code| text.contains(code));
+    if is_refused {
+        format!("{text}; is REDIS_PASSWORD right?")
+    } else {
+        text
     }
 }
 

@@ -2,11 +2,14 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test fails by panicking, also in its helpers"
 )]
 
 mod embedded;
+mod file_faults;
 mod memory;
+mod model;
 mod redis;
+mod redis_faults;
