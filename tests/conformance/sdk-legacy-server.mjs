@@ -7,6 +7,8 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { registerBasics, text } from "./sdk-basics.mjs";
+
 const require = createRequire(path.join(path.resolve(process.argv[2]), "package.json"));
 const { McpServer, ResourceTemplate } = require("@modelcontextprotocol/sdk/server/mcp.js");
 const { StdioServerTransport } = require("@modelcontextprotocol/sdk/server/stdio.js");
@@ -14,67 +16,41 @@ const { completable } = require("@modelcontextprotocol/sdk/server/completable.js
 const { SubscribeRequestSchema, UnsubscribeRequestSchema } = require("@modelcontextprotocol/sdk/types.js");
 const { z } = require("zod");
 
-const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
-const SILENCE = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA=";
-
 const server = new McpServer(
   { name: "sdk-legacy-server", version: "1.0.0" },
   { capabilities: { logging: {}, resources: { subscribe: true } } },
 );
+registerBasics(server, {
+  z,
+  ResourceTemplate,
+  completable,
+  shape: (fields) => fields,
+  notify: (extra) => extra.sendNotification,
+});
 
-const text = (text) => ({ type: "text", text });
-const image = () => ({ type: "image", data: PIXEL, mimeType: "image/png" });
-const resource = (uri, mimeType, text) => ({ type: "resource", resource: { uri, mimeType, text } });
-
-/** Registers a tool that takes `inputSchema` (zod) and answers with the content that `work` returns. */
+/** Registers a tool that answers with the text that `work` returns. */
 function tool(name, description, inputSchema, work) {
-  server.registerTool(name, { description, inputSchema }, async (args, extra) => ({ content: await work(args, extra) }));
+  server.registerTool(name, { description, inputSchema }, async (args) => ({ content: [text(await work(args))] }));
 }
 
-tool("test_simple_text", "Returns a text", {}, () => [text("This is a simple text response for testing.")]);
-tool("test_image_content", "Returns a picture", {}, () => [image()]);
-tool("test_audio_content", "Returns a sound", {}, () => [{ type: "audio", data: SILENCE, mimeType: "audio/wav" }]);
-tool("test_embedded_resource", "Returns an embedded resource", {}, () => [
-  resource("test://embedded-resource", "text/plain", "This is an embedded resource content."),
-]);
-tool("test_multiple_content_types", "Returns text, picture and resource", {}, () => [
-  text("Multiple content types test:"),
-  image(),
-  resource("test://mixed-content-resource", "application/json", JSON.stringify({ test: "data", value: 123 })),
-]);
-tool("test_error_handling", "Always fails", {}, () => {
-  throw new Error("This tool intentionally returns an error for testing");
-});
-
-tool("test_tool_with_logging", "Logs three times while it works", {}, async (_, extra) => {
+tool("test_tool_with_logging", "Logs three times while it works", {}, async () => {
   for (const data of ["Tool execution started", "Tool processing data", "Tool execution completed"]) {
-    await server.sendLoggingMessage({ level: "info", data }, extra.sessionId);
+    await server.sendLoggingMessage({ level: "info", data });
     await sleep(50);
   }
-  return [text("Tool with logging executed successfully")];
-});
-
-tool("test_tool_with_progress", "Reports progress three times while it works", {}, async (_, extra) => {
-  const progressToken = extra._meta?.progressToken;
-  for (const progress of [0, 50, 100]) {
-    if (progressToken !== undefined) {
-      await extra.sendNotification({ method: "notifications/progress", params: { progressToken, progress, total: 100 } });
-    }
-    await sleep(50);
-  }
-  return [text("Tool with progress executed successfully")];
+  return "Tool with logging executed successfully";
 });
 
 tool("test_sampling", "Asks the model of the client", { prompt: z.string() }, async ({ prompt }) => {
   const message = { role: "user", content: { type: "text", text: prompt } };
   const answer = await server.server.createMessage({ messages: [message], maxTokens: 100 });
-  return [text(`LLM response: ${answer.content.text}`)];
+  return `LLM response: ${answer.content.text}`;
 });
 
 /** Asks the user of the client and returns the answer as a text. */
 async function elicit(message, properties, required) {
   const answer = await server.server.elicitInput({ message, requestedSchema: { type: "object", properties, required } });
-  return [text(`Elicitation completed: action=${answer.action}, content=${JSON.stringify(answer.content ?? {})}`)];
+  return `Elicitation completed: action=${answer.action}, content=${JSON.stringify(answer.content ?? {})}`;
 }
 
 tool("test_elicitation", "Asks the user of the client", { message: z.string() }, ({ message }) =>
@@ -101,40 +77,6 @@ tool("test_elicitation_sep1330_enums", "Asks with every form of enumeration", {}
   });
 });
 
-const user = (...contents) => ({ messages: contents.map((content) => ({ role: "user", content })) });
-const argument = completable(z.string(), (typed) => ["testValue1", "testValue2"].filter((value) => value.startsWith(typed)));
-server.registerPrompt("test_simple_prompt", { description: "Without arguments" }, () =>
-  user(text("This is a simple prompt for testing.")),
-);
-server.registerPrompt(
-  "test_prompt_with_arguments",
-  { description: "Repeats its arguments", argsSchema: { arg1: argument, arg2: z.string() } },
-  ({ arg1, arg2 }) => user(text(`Prompt with arguments: arg1='${arg1}', arg2='${arg2}'`)),
-);
-server.registerPrompt(
-  "test_prompt_with_embedded_resource",
-  { description: "Embeds a resource", argsSchema: { resourceUri: z.string() } },
-  ({ resourceUri }) =>
-    user(resource(resourceUri, "text/plain", "Embedded resource content for testing."), text("Please process it.")),
-);
-server.registerPrompt("test_prompt_with_image", { description: "With a picture" }, () => user(image(), text("Please analyze it.")));
-
-const contents = (uri, content) => ({ contents: [{ uri: uri.href, ...content }] });
-server.registerResource("static-text", "test://static-text", { description: "A text", mimeType: "text/plain" }, (uri) =>
-  contents(uri, { mimeType: "text/plain", text: "This is the content of the static text resource." }),
-);
-server.registerResource("static-binary", "test://static-binary", { description: "A picture", mimeType: "image/png" }, (uri) =>
-  contents(uri, { mimeType: "image/png", blob: PIXEL }),
-);
-server.registerResource("watched", "test://watched-resource", { description: "May be watched" }, (uri) =>
-  contents(uri, { mimeType: "text/plain", text: "Watched resource content" }),
-);
-server.registerResource(
-  "template",
-  new ResourceTemplate("test://template/{id}/data", { list: undefined }),
-  { description: "Data by id", mimeType: "application/json" },
-  (uri, { id }) => contents(uri, { mimeType: "application/json", text: JSON.stringify({ id, data: `Data for ID: ${id}` }) }),
-);
 server.server.setRequestHandler(SubscribeRequestSchema, () => ({}));
 server.server.setRequestHandler(UnsubscribeRequestSchema, () => ({}));
 

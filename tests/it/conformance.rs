@@ -1,4 +1,5 @@
-//! The official conformance suite against `mcp-proxy` around the stdio servers of the test kit.
+//! The official conformance suite against `mcp-proxy` around stdio servers: those of the test kit, and two on the npm SDKs, so that no
+//! private understanding of the protocol passes by itself.
 //!
 //! A requirement set of the suite names the scenarios that a revision of MCP asks for; the others of a run are reported, not scored.
 //! What fails must be exactly what the checked-in list of expected failures says.
@@ -36,6 +37,8 @@ enum Server {
     Dual,
     /// `sdk-legacy-server.mjs`, on the npm SDK that most servers of today are written with.
     LegacySdk,
+    /// `sdk-dual-server.mjs`, on its successor.
+    DualSdk,
 }
 
 impl Server {
@@ -44,12 +47,14 @@ impl Server {
         match self {
             Self::Legacy => vec![built("conformance-legacy")],
             Self::Dual => vec![built("conformance-dual")],
-            Self::LegacySdk => vec![
-                tool("node"),
-                workspace().join("tests/conformance/sdk-legacy-server.mjs"),
-                workspace().join(".tools/npm"),
-            ],
+            Self::LegacySdk => Self::on_node("sdk-legacy-server.mjs"),
+            Self::DualSdk => Self::on_node("sdk-dual-server.mjs"),
         }
+    }
+
+    fn on_node(script: &str) -> Vec<PathBuf> {
+        let script = workspace().join("tests/conformance").join(script);
+        vec![tool("node"), script, workspace().join(".tools/npm")]
     }
 }
 
@@ -78,6 +83,16 @@ async fn revision_2026_07_28_with_a_dual_era_server() -> Result<()> {
     let run = Run {
         revision: "2026-07-28",
         server: Server::Dual,
+        scenarios: 37,
+    };
+    run.judge().await
+}
+
+#[tokio::test]
+async fn revision_2026_07_28_with_a_server_on_the_npm_sdk() -> Result<()> {
+    let run = Run {
+        revision: "2026-07-28",
+        server: Server::DualSdk,
         scenarios: 37,
     };
     run.judge().await
