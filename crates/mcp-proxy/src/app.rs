@@ -1,9 +1,10 @@
 //! The whole service: from settings to listening to the end.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::Server;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
@@ -14,6 +15,7 @@ use chassis::private::{self, Private};
 use chassis::shutdown::Shutdown;
 use chassis::{health, listen, telemetry};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::calls::Patience;
@@ -22,14 +24,22 @@ use crate::children::{Bounds, Children};
 use crate::cli::{Action, Cli, Serve};
 use crate::config::{Config, SETTINGS, child_environment, validate};
 use crate::http::origin::Allowed;
+use crate::modern::era::{Verdict, probe};
+use crate::modern::pool::Pool;
 use crate::routes;
 use crate::session::Limits;
 use crate::sessions::Sessions;
 
 /// How often idle sessions and overdue calls are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How long an answer waits for a client that has stopped reading before the service ends.
+/// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a cancelled call may take to be answered all the same.
+const CANCELLED: Duration = Duration::from_secs(5);
+/// Bytes that may wait for one reader of an event stream.
+const READER_BYTES: usize = 1024 * 1024;
+/// What the end needs besides the times of requests and children.
+const ENDING: Duration = Duration::from_secs(3);
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -40,6 +50,10 @@ pub struct State {
     pub allowed: Allowed,
     /// The sessions of the older revisions.
     pub sessions: Arc<Sessions>,
+    /// The shared children of 2026-07-28.
+    pub pool: Arc<Pool>,
+    /// What the MCP server speaks.
+    pub verdict: Verdict,
 }
 
 /// Does what the command line asks for.
@@ -130,88 +144,54 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
         ("private", private.local_addr()?),
     ];
     let grace = config.limits.shutdown_grace.duration();
-
     let shutdown = Shutdown::new();
     // The children are given their own time after the requests in flight.
-    shutdown.listen_for_signals(grace + POLITE + TERMINATING + Duration::from_secs(2))?;
-    let readiness = Readiness::new();
-    let latch = readiness.latch("mcp-server");
-    latch.ready();
-    let metrics = Metrics::new("mcp-proxy");
+    shutdown.listen_for_signals(grace + POLITE + TERMINATING + ENDING)?;
 
-    let children = Children::new(
-        Spawner::new()?,
-        command,
-        Bounds {
-            total: config.limits.sessions,
-            per_subject: config.limits.sessions_per_subject,
-            backlog_bytes: config.limits.message_bytes,
-        },
-    );
-    let limits = Limits {
-        in_flight: config.limits.in_flight,
-        patience: Patience {
-            silent: config.limits.request.duration(),
-            total: config.limits.request_total.duration(),
-            cancelled: Duration::from_secs(5),
-        },
-        replay_bytes: config.limits.replay_bytes,
-        reader_bytes: config.limits.replay_bytes.max(1024 * 1024),
-        idle: config.limits.session_idle.duration(),
+    let shown = Private {
+        readiness: Readiness::new(),
+        metrics: Metrics::new("mcp-proxy"),
     };
-    let sessions = Arc::new(Sessions::new(
+    let children = Children::new(Spawner::new()?, command, bounds(&config));
+    let verdict = probe(
         children.clone(),
-        limits,
-        config.limits.message_bytes,
-    ));
-    let state = Data::new(State {
+        shown.readiness.latch("mcp-server"),
+        config.limits.initialize.duration(),
+        shutdown.soft().clone(),
+    );
+    let state = State {
         allowed: Allowed::new(&config.allowed_hosts, &config.allowed_origins),
-        sessions: Arc::clone(&sessions),
-        config: config.clone(),
-    });
+        sessions: Arc::new(Sessions::new(children.clone(), limits(&config))),
+        pool: Arc::new(Pool::new(children.clone(), limits(&config))),
+        verdict,
+        config,
+    };
+    let state = Data::new(state);
 
-    let soft = shutdown.soft().clone();
-    let server =
-        HttpServer::new(move || App::new().app_data(state.clone()).configure(routes::public))
-            .workers(std::thread::available_parallelism().map_or(2, std::num::NonZero::get))
-            .disable_signals()
-            .client_request_timeout(HEAD_TIMEOUT)
-            .shutdown_timeout(grace.as_secs())
-            .listen(public)?
-            .run();
-    let private = private::serve(
-        private,
-        Private {
-            readiness: readiness.clone(),
-            metrics,
-        },
-        |_| {},
-    )?;
+    let server = serve(public, state.clone(), grace)?;
+    let private = private::serve(private, shown.clone(), |_| {})?;
     let (public_handle, private_handle) = (server.handle(), private.handle());
     let (server, private) = (tokio::spawn(server), tokio::spawn(private));
-    if let Some(file) = &config.address_file {
+    let [(_, public_address), (_, private_address)] = addresses;
+    if let Some(file) = &state.config.address_file {
         listen::announce(file, &addresses)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    info!(public = %addresses[0].1, private = %addresses[1].1, program = config.command.first().map(String::as_str), "listening");
+    let program = state.config.command.first().map(String::as_str);
+    info!(public = %public_address, private = %private_address, program, "listening");
 
-    let mut sweep = tokio::time::interval(SWEEP);
-    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while !soft.is_cancelled() {
-        tokio::select! {
-            _ = sweep.tick() => sessions.sweep(Instant::now()),
-            () = soft.cancelled() => {}
-        }
-    }
+    sweep(&state, shutdown.soft()).await;
 
-    readiness.stop();
-    sessions.drain();
+    shown.readiness.stop();
+    state.sessions.drain();
+    state.pool.drain();
     tokio::select! {
         () = public_handle.stop(true) => {}
         () = tokio::time::sleep(grace) => {}
         () = shutdown.hard().cancelled() => {}
     }
-    sessions.close_all();
+    state.sessions.close_all();
+    state.pool.close_all();
     while children.count() > 0 && !shutdown.hard().is_cancelled() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -220,6 +200,59 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
     private.abort();
     info!("stopped");
     Ok(())
+}
+
+/// Ends what is idle or overdue until the service is about to stop.
+async fn sweep(state: &State, stop: &CancellationToken) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = sweep.tick() => {
+                let now = Instant::now();
+                state.sessions.sweep(now);
+                state.pool.sweep(now);
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn serve(listener: TcpListener, state: Data<State>, grace: Duration) -> std::io::Result<Server> {
+    let app = move || App::new().app_data(state.clone()).configure(routes::public);
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let server = HttpServer::new(app)
+        .workers(workers)
+        .disable_signals()
+        // A modern client cancels by closing its connection, so that has to be noticed.
+        .h1_allow_half_closed(false)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(grace.as_secs())
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        total: config.limits.sessions,
+        per_subject: config.limits.sessions_per_subject,
+        backlog_bytes: config.limits.message_bytes,
+        line_bytes: config.limits.message_bytes,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        in_flight: config.limits.in_flight,
+        patience: Patience {
+            silent: config.limits.request.duration(),
+            total: config.limits.request_total.duration(),
+            cancelled: CANCELLED,
+        },
+        replay_bytes: config.limits.replay_bytes,
+        reader_bytes: config.limits.replay_bytes.max(READER_BYTES),
+        idle: config.limits.session_idle.duration(),
+    }
 }
 
 fn command(config: &Config, environment: &Environment) -> anyhow::Result<Command> {

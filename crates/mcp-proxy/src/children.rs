@@ -23,6 +23,8 @@ pub struct Bounds {
     pub per_subject: usize,
     /// Bytes that may wait for a child that does not read.
     pub backlog_bytes: usize,
+    /// Longest line of a child in bytes.
+    pub line_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +76,22 @@ impl Children {
     #[must_use]
     pub fn command(&self) -> &Command {
         &self.command
+    }
+
+    /// Longest line of a child in bytes.
+    #[must_use]
+    pub fn line_limit(&self) -> usize {
+        self.bounds.line_bytes
+    }
+
+    /// Counts a child of our own, which no bound refuses.
+    #[must_use]
+    pub fn unbounded_permit(&self) -> Permit {
+        lock(&self.counts).total += 1;
+        Permit {
+            counts: Arc::clone(&self.counts),
+            subject: None,
+        }
     }
 
     /// How many children there are, the ending ones included.

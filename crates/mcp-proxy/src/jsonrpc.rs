@@ -32,6 +32,8 @@ pub mod code {
     pub const TIMEOUT: i32 = -32001;
     /// Headers and body disagree (MCP 2026-07-28, streamable HTTP, server validation).
     pub const HEADER_MISMATCH: i32 = -32020;
+    /// The client lacks a capability the request needs (MCP 2026-07-28, error codes).
+    pub const MISSING_CAPABILITY: i32 = -32021;
     /// Unsupported protocol version (MCP 2026-07-28, versioning).
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }

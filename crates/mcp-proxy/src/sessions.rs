@@ -57,8 +57,6 @@ pub struct Sessions {
     table: RwLock<HashMap<SessionId, Arc<Session>>>,
     children: Children,
     limits: Limits,
-    /// Longest line of a child.
-    line_limit: usize,
     opened: AtomicU64,
 }
 
@@ -91,14 +89,13 @@ impl Listener for Ear {
 }
 
 impl Sessions {
-    /// No sessions yet. `line_limit`: longest line of a child in bytes.
+    /// No sessions yet.
     #[must_use]
-    pub fn new(children: Children, limits: Limits, line_limit: usize) -> Self {
+    pub fn new(children: Children, limits: Limits) -> Self {
         Self {
             table: RwLock::default(),
             children,
             limits,
-            line_limit,
             opened: AtomicU64::new(0),
         }
     }
@@ -139,7 +136,7 @@ impl Sessions {
         let watch = Watch {
             stop,
             span,
-            line_limit: self.line_limit,
+            line_limit: self.children.line_limit(),
         };
         started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
         Ok(session)

@@ -78,6 +78,21 @@ pub enum Refusal {
     /// The session takes no message.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The headers of a modern request are not what its body says.
+    #[error("Header mismatch: {0}")]
+    HeaderMismatch(String),
+    /// Parameters that every modern request must have.
+    #[error("Invalid params: {0}")]
+    InvalidParams(&'static str),
+    /// A method this revision does not have.
+    #[error("Method not found: {0}")]
+    UnknownMethod(String),
+    /// The child has not answered the probe yet.
+    #[error("the MCP server is not ready yet; try again later")]
+    NotReady,
+    /// No child for a modern request.
+    #[error(transparent)]
+    NoChild(#[from] NoChild),
     /// The child did not answer `initialize`.
     #[error("the MCP server did not answer initialize in time")]
     InitializeTimeout,
@@ -94,7 +109,7 @@ impl Refusal {
             Self::NoIdentity(NoIdentity::Unusable(_)) | Self::AnswerLost => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            Self::NotFound | Self::SessionUnknown => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::SessionUnknown | Self::UnknownMethod(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed | Self::PostOnly => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -105,12 +120,16 @@ impl Refusal {
             | Self::BadHeader(_)
             | Self::UnsupportedVersion { .. }
             | Self::SessionMissing
+            | Self::HeaderMismatch(_)
+            | Self::InvalidParams(_)
             | Self::EventUnknown => StatusCode::BAD_REQUEST,
             Self::NotOpened(NotOpened::NoChild(NoChild::TooManyOfSubject))
+            | Self::NoChild(NoChild::TooManyOfSubject)
             | Self::Refused(Refused::Busy) => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotOpened(_) | Self::Refused(Refused::Input(SendError::Full)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotOpened(_)
+            | Self::NoChild(_)
+            | Self::NotReady
+            | Self::Refused(Refused::Input(SendError::Full)) => StatusCode::SERVICE_UNAVAILABLE,
             // The request was for a session that was there: its answer says how the MCP server ended.
             Self::Refused(Refused::Ended(_) | Refused::Input(SendError::Closed)) => StatusCode::OK,
             Self::InitializeTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -122,6 +141,10 @@ impl Refusal {
             Self::Malformed(malformed) => malformed.code(),
             Self::BadRequest(_) => code::INVALID_REQUEST,
             Self::UnsupportedVersion { .. } => code::UNSUPPORTED_VERSION,
+            Self::HeaderMismatch(_) => code::HEADER_MISMATCH,
+            Self::InvalidParams(_) => code::INVALID_PARAMS,
+            Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
+            Self::NotReady | Self::NoChild(_) => code::INTERNAL_ERROR,
             Self::SessionUnknown => code::TIMEOUT,
             Self::NotOpened(_) | Self::Refused(_) | Self::InitializeTimeout | Self::AnswerLost => {
                 code::INTERNAL_ERROR
@@ -133,7 +156,8 @@ impl Refusal {
     /// What the client is told: nothing of this machine.
     fn message(&self) -> String {
         match self {
-            Self::NotOpened(
+            Self::NoChild(NoChild::CannotStart(_))
+            | Self::NotOpened(
                 NotOpened::NoChild(NoChild::CannotStart(_)) | NotOpened::NoChance(_),
             ) => "the MCP server could not be started; its operator finds the reason in the log"
                 .to_owned(),
@@ -144,8 +168,10 @@ impl Refusal {
     /// The answer to the request of this raw id.
     #[must_use]
     pub fn answer(&self, id: Option<&str>) -> HttpResponse {
-        if let Self::NotOpened(error) = self {
-            tracing::warn!(%error, "no session was opened");
+        match self {
+            Self::NotOpened(error) => tracing::warn!(%error, "no session was opened"),
+            Self::NoChild(error) => tracing::warn!(%error, "no shared child was started"),
+            _ => {}
         }
         let data = match self {
             Self::UnsupportedVersion {

@@ -9,7 +9,6 @@ use crate::http::headers::{self, LAST_EVENT_ID};
 use crate::http::origin::single;
 use crate::http::{admit, body, post};
 use crate::replay::EventId;
-use crate::version::Version;
 
 /// `GET /mcp`.
 pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
@@ -18,7 +17,7 @@ pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
 
 fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> {
     let identity = admit(request, state)?;
-    refuse_modern(request)?;
+    refuse_modern(request, state)?;
     if !headers::accepts(request.headers()).sse {
         return Err(Refusal::NotAcceptable);
     }
@@ -34,15 +33,9 @@ fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> 
 }
 
 /// GET and DELETE are no methods of the revisions without sessions.
-pub fn refuse_modern(request: &HttpRequest) -> Result<(), Refusal> {
-    let named = single(request.headers(), &headers::PROTOCOL_VERSION)
-        .map_err(|_| Refusal::BadHeader("MCP-Protocol-Version"))?;
-    match named.map(|named| (named, Version::parse(named))) {
-        Some((_, Some(version))) if version.is_modern() => Err(Refusal::PostOnly),
-        Some((named, None)) => Err(Refusal::UnsupportedVersion {
-            requested: named.to_owned(),
-            supported: Version::ALL.to_vec(),
-        }),
+pub fn refuse_modern(request: &HttpRequest, state: &State) -> Result<(), Refusal> {
+    match post::check_version(request, state)? {
+        Some(version) if version.is_modern() => Err(Refusal::PostOnly),
         _ => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ pub mod delete;
 pub mod error;
 pub mod get;
 pub mod headers;
+pub mod modern;
 pub mod origin;
 pub mod post;
 

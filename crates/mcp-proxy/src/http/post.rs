@@ -12,9 +12,10 @@ use crate::calls::{Accepts, Reply};
 use crate::http::error::{Refusal, json};
 use crate::http::headers::{self, SESSION_ID};
 use crate::http::origin::single;
-use crate::http::{admit, body};
+use crate::http::{admit, body, modern};
 use crate::identity::Identity;
 use crate::jsonrpc::{self, Kind, Message};
+use crate::modern::validate;
 use crate::session::{Pending, Session};
 use crate::version::Version;
 
@@ -73,6 +74,9 @@ async fn single_message(
     accepts: Accepts,
     message: &Message<'_>,
 ) -> Result<HttpResponse, Refusal> {
+    if validate::is_modern(request.headers(), message) {
+        return modern::serve(request, state, identity, accepts, message).await;
+    }
     check_version(request, state)?;
     if message.kind == Kind::Request && message.method == "initialize" {
         return initialize(state, identity, accepts, message).await;
@@ -87,7 +91,7 @@ async fn single_message(
 }
 
 /// The revision the client names, if any; any revision of ours will do, not only the negotiated one.
-fn check_version(request: &HttpRequest, _state: &State) -> Result<Option<Version>, Refusal> {
+pub fn check_version(request: &HttpRequest, state: &State) -> Result<Option<Version>, Refusal> {
     let named = single(request.headers(), &headers::PROTOCOL_VERSION)
         .map_err(|_| Refusal::BadHeader("MCP-Protocol-Version"))?;
     let Some(named) = named else {
@@ -97,7 +101,7 @@ fn check_version(request: &HttpRequest, _state: &State) -> Result<Option<Version
         .map(Some)
         .ok_or_else(|| Refusal::UnsupportedVersion {
             requested: named.to_owned(),
-            supported: Version::ALL.to_vec(),
+            supported: state.verdict.versions(),
         })
 }
 
@@ -195,7 +199,9 @@ async fn batch(
     accepts: Accepts,
     text: &str,
 ) -> Result<HttpResponse, Failure> {
-    check_version(request, state)?;
+    if check_version(request, state)?.is_some_and(Version::is_modern) {
+        return Err(Refusal::BadRequest("this revision of MCP has no batches").into());
+    }
     let session = session(request, state, identity)?;
     if session
         .version()

@@ -1,0 +1,151 @@
+//! `POST /mcp` of MCP 2026-07-28.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+
+use crate::app::State;
+use crate::calls::{Accepts, Reply};
+use crate::http::body;
+use crate::http::error::{Refusal, json};
+use crate::identity::Identity;
+use crate::jsonrpc::{Kind, Message, as_text, code};
+use crate::modern::era::Era;
+use crate::modern::shared::{InFlight, Shared};
+use crate::modern::{parameters, translation, validate};
+
+/// Serves one modern message.
+pub async fn serve(
+    request: &HttpRequest,
+    state: &State,
+    identity: Option<&Identity>,
+    accepts: Accepts,
+    message: &Message<'_>,
+) -> Result<HttpResponse, Refusal> {
+    match message.kind {
+        Kind::Request => {}
+        Kind::Notification => return notification(state, identity, message).await,
+        Kind::Response => {
+            return Err(Refusal::BadRequest(
+                "this revision of MCP has no responses from the client",
+            ));
+        }
+    }
+    validate::request(request.headers(), message)?;
+    match state
+        .verdict
+        .wait(state.config.limits.initialize.duration())
+        .await
+    {
+        Some(Era::Modern) => {}
+        Some(Era::Legacy) => return Err(translation::refuse(message, state.verdict.versions())),
+        None => return Err(Refusal::NotReady),
+    }
+    let shared = state.pool.child(identity).await?;
+    check_parameters(request, &shared, message).await?;
+    let in_flight = shared.request(message, accepts)?;
+    answer(in_flight, state, accepts).await
+}
+
+async fn notification(
+    state: &State,
+    identity: Option<&Identity>,
+    message: &Message<'_>,
+) -> Result<HttpResponse, Refusal> {
+    // Over HTTP a request is cancelled by closing its stream; the ids of a notification would be those of anybody.
+    if message.method != "notifications/cancelled"
+        && state
+            .verdict
+            .wait(state.config.limits.initialize.duration())
+            .await
+            == Some(Era::Modern)
+    {
+        state.pool.child(identity).await?.notify(message)?;
+    }
+    Ok(HttpResponse::Accepted().finish())
+}
+
+/// Compares `Mcp-Param-*` with the arguments, by the child's own schemas.
+async fn check_parameters(
+    request: &HttpRequest,
+    shared: &std::sync::Arc<Shared>,
+    message: &Message<'_>,
+) -> Result<(), Refusal> {
+    if message.method != "tools/call" {
+        return Ok(());
+    }
+    let Some(tool) = message.params.name.and_then(as_text) else {
+        return Ok(());
+    };
+    let arguments = message
+        .params
+        .arguments
+        .map(serde_json::value::RawValue::get);
+    let check = |schemas: &parameters::Schemas| {
+        schemas.get(&*tool).map_or(Ok(()), |mirrored| {
+            parameters::check(mirrored, request.headers(), arguments)
+        })
+    };
+    if check(&*shared.schemas(&tool, None).await?).is_ok() {
+        return Ok(());
+    }
+    // What the client goes by may be newer than what is remembered.
+    check(
+        &*shared
+            .schemas(&tool, Some(std::time::Duration::ZERO))
+            .await?,
+    )
+}
+
+async fn answer(
+    mut in_flight: InFlight,
+    state: &State,
+    accepts: Accepts,
+) -> Result<HttpResponse, Refusal> {
+    let first = if accepts.sse {
+        let wait =
+            tokio::time::timeout(state.config.limits.stream_after(), &mut in_flight.reply).await;
+        if let Ok(first) = wait {
+            first
+        } else {
+            in_flight.begin_stream();
+            (&mut in_flight.reply).await
+        }
+    } else {
+        (&mut in_flight.reply).await
+    };
+    match first.map_err(|_| Refusal::AnswerLost)? {
+        Reply::Json(answer) => Ok(json(HttpResponse::build(status(&answer)), answer)),
+        Reply::Stream(inlet) => {
+            let events = inlet.into_events().on_end(in_flight.hand_over());
+            Ok(body::event_stream(events, None))
+        }
+    }
+}
+
+/// The status of an answer: some errors have their own (MCP 2026-07-28, streamable HTTP, "Protocol Version Header").
+fn status(answer: &[u8]) -> StatusCode {
+    #[derive(Deserialize)]
+    struct Failed {
+        error: ErrorCode,
+    }
+    #[derive(Deserialize)]
+    struct ErrorCode {
+        code: i32,
+    }
+    // Large answers are results; an error is short.
+    let failed = (answer.len() < 64 * 1024)
+        .then(|| serde_json::from_slice::<Failed>(answer).ok())
+        .flatten();
+    match failed.map(|failed| failed.error.code) {
+        Some(code::METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+        Some(
+            code::PARSE_ERROR
+            | code::INVALID_REQUEST
+            | code::HEADER_MISMATCH
+            | code::MISSING_CAPABILITY
+            | code::UNSUPPORTED_VERSION,
+        ) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    }
+}

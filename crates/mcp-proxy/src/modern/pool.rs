@@ -1,0 +1,149 @@
+//! The shared children: one per person, started when needed, ended when idle, replaced when they died.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, info_span};
+
+use crate::child::{Ended, Listener, Watch};
+use crate::children::{Children, NoChild};
+use crate::identity::Identity;
+use crate::modern::shared::Shared;
+use crate::session::Limits;
+
+type Subject = Option<Arc<str>>;
+
+/// The shared children by person; nobody in particular is one person, too.
+#[derive(Debug)]
+pub struct Pool {
+    table: RwLock<HashMap<Subject, Arc<Shared>>>,
+    /// Held while a child is started, so that a person gets one.
+    starting: tokio::sync::Mutex<()>,
+    children: Children,
+    limits: Limits,
+}
+
+/// Hears a child and takes it from the table when it has ended.
+struct Ear {
+    shared: Arc<Shared>,
+    subject: Subject,
+    pool: Arc<Pool>,
+}
+
+impl Listener for Ear {
+    fn line(&self, line: Bytes) {
+        self.shared.line(line);
+    }
+
+    fn ended(&self, how: &Ended) {
+        self.pool.remove(&self.subject, &self.shared);
+        self.shared.ended(how);
+    }
+}
+
+impl Pool {
+    /// No children yet.
+    #[must_use]
+    pub fn new(children: Children, limits: Limits) -> Self {
+        Self {
+            table: RwLock::default(),
+            starting: tokio::sync::Mutex::new(()),
+            children,
+            limits,
+        }
+    }
+
+    fn find(&self, subject: &Subject) -> Option<Arc<Shared>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table
+            .get(subject)
+            .filter(|shared| !shared.has_ended())
+            .cloned()
+    }
+
+    fn remove(&self, subject: &Subject, shared: &Arc<Shared>) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if table
+            .get(subject)
+            .is_some_and(|current| Arc::ptr_eq(current, shared))
+        {
+            table.remove(subject);
+        }
+    }
+
+    /// The person's child; started if there is none.
+    pub async fn child(
+        self: &Arc<Self>,
+        identity: Option<&Identity>,
+    ) -> Result<Arc<Shared>, NoChild> {
+        let subject = identity.map(|identity| Arc::clone(&identity.owner.subject));
+        if let Some(shared) = self.find(&subject) {
+            return Ok(shared);
+        }
+        let _starting = self.starting.lock().await;
+        if let Some(shared) = self.find(&subject) {
+            return Ok(shared);
+        }
+        let permit = self.children.permit(subject.as_ref())?;
+        let started = self.children.start().await?;
+        let login = identity.map_or("-", |identity| &identity.login);
+        let span = info_span!("shared", login);
+        info!(parent: &span, "shared child started");
+        let stop = CancellationToken::new();
+        let stdin = Arc::clone(&started.stdin);
+        let shared = Arc::new(Shared::new(span.clone(), stdin, stop.clone(), self.limits));
+        self.table
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(subject.clone(), Arc::clone(&shared));
+        let ear = Ear {
+            shared: Arc::clone(&shared),
+            subject,
+            pool: Arc::clone(self),
+        };
+        let watch = Watch {
+            stop,
+            span,
+            line_limit: self.children.line_limit(),
+        };
+        started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
+        Ok(shared)
+    }
+
+    fn all(&self) -> Vec<(Subject, Arc<Shared>)> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table
+            .iter()
+            .map(|(subject, shared)| (subject.clone(), Arc::clone(shared)))
+            .collect()
+    }
+
+    /// Ends children that nobody has used and requests that took too long. Called every second.
+    pub fn sweep(&self, now: Instant) {
+        for (subject, shared) in self.all() {
+            shared.give_up(now);
+            if shared.is_idle(now) {
+                self.remove(&subject, &shared);
+                shared.close("the shared child was idle too long");
+            }
+        }
+    }
+
+    /// Ends the streams that would never end by themselves.
+    pub fn drain(&self) {
+        for (_, shared) in self.all() {
+            shared.drain();
+        }
+    }
+
+    /// Ends every child.
+    pub fn close_all(&self) {
+        for (subject, shared) in self.all() {
+            self.remove(&subject, &shared);
+            shared.close("the service is stopping");
+        }
+    }
+}

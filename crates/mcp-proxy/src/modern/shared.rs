@@ -1,0 +1,515 @@
+//! One child that serves the modern requests of one person.
+//!
+//! Where a message of the child goes:
+//!
+//! 1. a response: to the request it answers;
+//! 2. `notifications/progress`: to the request whose progress token it names;
+//! 3. what carries a subscription id: to the listening request it names;
+//! 4. `notifications/message` names no request on stdio: to the most recent one in flight that asked for logs;
+//! 5. everything else belongs to no request and is dropped.
+//!
+//! A closed connection is a cancellation here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::calls::{Accepts, Call, Reply, ReplySender, cancellation, inward};
+use crate::child::{Ended, Listener};
+use crate::jsonrpc::{Edit, Kind, Message, code, error_response, splice};
+use crate::modern::parameters::{Page, Schemas, read_page};
+use crate::session::{Limits, Refused};
+use crate::sse::{self, Outlet};
+use crate::stdin::Stdin;
+use crate::version::Version;
+
+/// Pages of a tool list that are read for the headers of its tools.
+const MAX_PAGES: usize = 100;
+/// How long a tool list is believed.
+const SCHEMAS_LIFE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A child shared by the requests of one person.
+#[derive(Debug)]
+pub struct Shared {
+    /// Its name in the log.
+    pub span: tracing::Span,
+    stdin: Arc<Stdin>,
+    stop: CancellationToken,
+    limits: Limits,
+    state: Mutex<State>,
+    schemas: tokio::sync::Mutex<Option<(Instant, Arc<Schemas>)>>,
+}
+
+#[derive(Debug)]
+struct State {
+    ended: Option<Arc<str>>,
+    last_number: u64,
+    requests: HashMap<u64, Request>,
+    last_used: Instant,
+}
+
+#[derive(Debug)]
+struct Request {
+    call: Call,
+    accepts: Accepts,
+    /// It asked for logs.
+    logs: bool,
+    /// It is `subscriptions/listen`, which is answered when it ends, if ever.
+    listens: bool,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Waiting(ReplySender),
+    Streaming(Outlet),
+}
+
+/// A request in flight. Dropping it before [`InFlight::hand_over`] cancels the request.
+#[derive(Debug)]
+pub struct InFlight {
+    shared: Arc<Shared>,
+    number: u64,
+    /// What comes back first.
+    pub reply: oneshot::Receiver<Reply>,
+}
+
+impl InFlight {
+    /// What to do when the client closes the stream; from now on that cancels the request.
+    pub fn hand_over(self) -> impl FnOnce() + Send + 'static {
+        move || drop(self)
+    }
+
+    /// Makes the waiting answer a stream, so that it can be kept alive.
+    pub fn begin_stream(&self) {
+        let mut state = self.shared.lock();
+        let limit = self.shared.limits.reader_bytes;
+        if let Some(request) = state.requests.get_mut(&self.number) {
+            request.begin_stream(limit);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shared.cancel(self.number);
+    }
+}
+
+impl Request {
+    fn begin_stream(&mut self, limit: usize) {
+        if let Answer::Waiting(_) = self.answer {
+            let (outlet, inlet) = sse::channel(limit);
+            let before = std::mem::replace(&mut self.answer, Answer::Streaming(outlet));
+            if let Answer::Waiting(reply) = before {
+                // If nobody waits any more, the request is about to be cancelled.
+                let _ = reply.send(Reply::Stream(inlet));
+            }
+        }
+    }
+
+    /// Sends something before the answer; `false` when the reader is lost.
+    fn emit(&mut self, message: &[u8], limit: usize) -> bool {
+        if !self.accepts.sse {
+            return true;
+        }
+        self.begin_stream(limit);
+        match &self.answer {
+            Answer::Streaming(outlet) => outlet.send(sse::event(None, message)).is_ok(),
+            Answer::Waiting(_) => true,
+        }
+    }
+
+    fn finish(mut self, answer: Vec<u8>, limit: usize) {
+        if !self.accepts.json {
+            self.begin_stream(limit);
+        }
+        match self.answer {
+            Answer::Waiting(reply) => drop(reply.send(Reply::Json(answer))),
+            Answer::Streaming(outlet) => drop(outlet.send(sse::event(None, &answer))),
+        }
+    }
+}
+
+impl Shared {
+    /// Around a child that was just started.
+    #[must_use]
+    pub fn new(
+        span: tracing::Span,
+        stdin: Arc<Stdin>,
+        stop: CancellationToken,
+        limits: Limits,
+    ) -> Self {
+        let state = State {
+            ended: None,
+            last_number: 0,
+            requests: HashMap::new(),
+            last_used: Instant::now(),
+        };
+        Self {
+            span,
+            stdin,
+            stop,
+            limits,
+            state: Mutex::new(state),
+            schemas: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request to the child.
+    pub fn request(
+        self: &Arc<Self>,
+        message: &Message<'_>,
+        accepts: Accepts,
+    ) -> Result<InFlight, Refused> {
+        let (sender, reply) = oneshot::channel();
+        let mut number = 0;
+        self.stdin.send_with(|| {
+            let now = Instant::now();
+            let mut state = self.lock();
+            let state = &mut *state;
+            state.last_used = now;
+            if let Some(how) = &state.ended {
+                return Err(Refused::Ended(Arc::clone(how)));
+            }
+            if state.requests.len() >= self.limits.in_flight {
+                return Err(Refused::Busy);
+            }
+            state.last_number += 1;
+            number = state.last_number;
+            let request = Request {
+                call: Call::new(number, message, self.limits.patience, now),
+                accepts,
+                logs: message.params.meta.log_level.is_some(),
+                listens: message.method == "subscriptions/listen",
+                answer: Answer::Waiting(sender),
+            };
+            state.requests.insert(number, request);
+            Ok(inward(message, number))
+        })?;
+        Ok(InFlight {
+            shared: Arc::clone(self),
+            number,
+            reply,
+        })
+    }
+
+    /// Passes a notification on.
+    pub fn notify(&self, message: &Message<'_>) -> Result<(), Refused> {
+        self.lock().last_used = Instant::now();
+        Ok(self.stdin.send(inward(message, 0))?)
+    }
+
+    fn cancel(&self, number: u64) {
+        let known = self.lock().requests.remove(&number).is_some();
+        if known {
+            // A child that takes no more lines will not miss this one.
+            let _ = self
+                .stdin
+                .send(cancellation(number, "the client closed the connection"));
+        }
+    }
+
+    /// Has it ended, or is it about to?
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended.is_some()
+    }
+
+    /// Has nobody used it for the idle time? Listening alone is no use.
+    #[must_use]
+    pub fn is_idle(&self, now: Instant) -> bool {
+        let state = self.lock();
+        let busy = state.requests.values().any(|request| !request.listens);
+        !busy && now.duration_since(state.last_used) >= self.limits.idle
+    }
+
+    /// Gives up requests that took too long.
+    pub fn give_up(&self, now: Instant) {
+        let mut overdue = Vec::new();
+        {
+            let mut state = self.lock();
+            let numbers: Vec<u64> = state
+                .requests
+                .iter()
+                .filter(|(_, request)| !request.listens && request.call.deadline <= now)
+                .map(|(number, _)| *number)
+                .collect();
+            for number in numbers {
+                if let Some(request) = state.requests.remove(&number) {
+                    overdue.push((number, request));
+                }
+            }
+        }
+        for (number, request) in overdue {
+            warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
+            let _ = self
+                .stdin
+                .send(cancellation(number, "the request took too long"));
+            let text = "the MCP server did not answer in time";
+            let answer = error_response(Some(&request.call.client_id), code::TIMEOUT, text, None);
+            request.finish(answer, self.limits.reader_bytes);
+        }
+    }
+
+    /// Ends the requests that would never end by themselves, with their completion.
+    pub fn drain(&self) {
+        let listening: Vec<(u64, Request)> = {
+            let mut state = self.lock();
+            let numbers: Vec<u64> = state
+                .requests
+                .iter()
+                .filter(|(_, request)| request.listens)
+                .map(|(number, _)| *number)
+                .collect();
+            numbers
+                .into_iter()
+                .filter_map(|number| Some((number, state.requests.remove(&number)?)))
+                .collect()
+        };
+        for (_, request) in listening {
+            let id = request.call.client_id.clone();
+            let answer = format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete","_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}}}}}"#
+            );
+            request.finish(answer.into_bytes(), self.limits.reader_bytes);
+        }
+    }
+
+    /// Ends the child: who waits is answered at once.
+    pub fn close(&self, why: &str) {
+        self.drain();
+        self.end(why);
+        self.stop.cancel();
+    }
+
+    fn end(&self, why: &str) {
+        let requests = {
+            let mut state = self.lock();
+            state.ended.get_or_insert_with(|| why.into());
+            std::mem::take(&mut state.requests)
+        };
+        for request in requests.into_values() {
+            let answer = error_response(
+                Some(&request.call.client_id),
+                code::INTERNAL_ERROR,
+                why,
+                None,
+            );
+            request.finish(answer, self.limits.reader_bytes);
+        }
+    }
+
+    /// The headers that the child's tools want, asked for when `tool` is not known or the knowledge is older than `life`.
+    pub async fn schemas(
+        self: &Arc<Self>,
+        tool: &str,
+        life: Option<std::time::Duration>,
+    ) -> Result<Arc<Schemas>, Refused> {
+        let mut known = self.schemas.lock().await;
+        let now = Instant::now();
+        if let Some((read, schemas)) = &*known {
+            let age = now.duration_since(*read);
+            let young = std::time::Duration::from_secs(1);
+            if age < young || (age < life.unwrap_or(SCHEMAS_LIFE) && schemas.contains_key(tool)) {
+                return Ok(Arc::clone(schemas));
+            }
+        }
+        let schemas = Arc::new(self.list_tools().await?);
+        *known = Some((now, Arc::clone(&schemas)));
+        Ok(schemas)
+    }
+
+    async fn list_tools(self: &Arc<Self>) -> Result<Schemas, Refused> {
+        let mut schemas = Schemas::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let mut params = serde_json::json!({ "_meta": {
+                "io.modelcontextprotocol/protocolVersion": Version::V20260728.as_str(),
+                "io.modelcontextprotocol/clientCapabilities": {},
+            }});
+            if let (Some(cursor), Some(params)) = (&cursor, params.as_object_mut()) {
+                params.insert("cursor".to_owned(), cursor.as_str().into());
+            }
+            let text =
+                serde_json::json!({ "jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": params }).to_string();
+            let Ok(message) = Message::parse(&text) else {
+                break;
+            };
+            let mut in_flight = self.request(
+                &message,
+                Accepts {
+                    json: true,
+                    sse: false,
+                },
+            )?;
+            let Ok(Reply::Json(answer)) = (&mut in_flight.reply).await else {
+                break;
+            };
+            let page = std::str::from_utf8(&answer)
+                .ok()
+                .and_then(|text| Message::parse(text).ok())
+                .and_then(|message| message.result)
+                .and_then(|result| read_page(result.get()));
+            // A server without tools has none to check.
+            let Some(Page {
+                schemas: page,
+                next_cursor,
+            }) = page
+            else {
+                break;
+            };
+            schemas.extend(page);
+            cursor = next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(schemas)
+    }
+
+    fn answer(&self, message: &Message<'_>) {
+        let found = message.id.and_then(|id| {
+            let number = id.get().parse::<u64>().ok()?;
+            Some((id, self.lock().requests.remove(&number)?))
+        });
+        let Some((id, request)) = found else {
+            debug!(parent: &self.span, "dropped a response of the MCP server to nothing that is in flight");
+            return;
+        };
+        let client_id = &*request.call.client_id;
+        let mut edits: Vec<Edit<'_>> = vec![(message.range(id), client_id)];
+        if request.listens
+            && let Some(subscription) = message.result.and_then(result_subscription)
+        {
+            edits.push((message.range(subscription), client_id));
+        }
+        let answer = splice(message.text, &mut edits);
+        request.finish(answer, self.limits.reader_bytes);
+    }
+
+    fn push(&self, message: &Message<'_>) {
+        if let (Kind::Request, Some(id)) = (message.kind, message.id) {
+            warn!(parent: &self.span, method = %message.method.escape_debug(), "refused a request of the MCP server: this revision has none");
+            let text = "this revision of MCP has no requests from server to client";
+            let _ = self.stdin.send(error_response(
+                Some(id.get()),
+                code::METHOD_NOT_FOUND,
+                text,
+                None,
+            ));
+            return;
+        }
+        let mut state = self.lock();
+        let number_of = |value: &RawValue| value.get().parse::<u64>().ok();
+        let (number, edited) = if let Some(id) = message.params.meta.subscription_id {
+            (number_of(id), Some(id))
+        } else {
+            match &*message.method {
+                "notifications/progress" => (
+                    message.params.progress_token.and_then(number_of),
+                    message.params.progress_token,
+                ),
+                "notifications/cancelled" => (
+                    message.params.request_id.and_then(number_of),
+                    message.params.request_id,
+                ),
+                "notifications/message" => {
+                    let recent = state
+                        .requests
+                        .iter()
+                        .filter(|(_, request)| request.logs)
+                        .map(|(number, _)| *number);
+                    (recent.max(), None)
+                }
+                _ => (None, None),
+            }
+        };
+        let Some((number, request)) =
+            number.and_then(|number| Some((number, state.requests.get_mut(&number)?)))
+        else {
+            debug!(parent: &self.span, "dropped a notification of the MCP server that belongs to no request");
+            return;
+        };
+        let is_progress = message.method == "notifications/progress"
+            && message.params.meta.subscription_id.is_none();
+        let is_end = message.method == "notifications/cancelled";
+        let replacement = if is_progress {
+            request.call.token.clone()
+        } else {
+            Some(request.call.client_id.clone())
+        };
+        let Some(replacement) = replacement.filter(|_| !is_end || request.listens) else {
+            return;
+        };
+        let outward = match edited {
+            Some(value) => splice(message.text, &mut [(message.range(value), &replacement)]),
+            None => splice(message.text, &mut []),
+        };
+        if is_progress {
+            request
+                .call
+                .progressed(self.limits.patience, Instant::now());
+        }
+        let delivered = request.emit(&outward, self.limits.reader_bytes);
+        if is_end || !delivered {
+            state.requests.remove(&number);
+        }
+        drop(state);
+        if !delivered {
+            warn!(parent: &self.span, "a client reads too slowly: its request is cancelled");
+            let _ = self
+                .stdin
+                .send(cancellation(number, "the client reads too slowly"));
+        }
+    }
+}
+
+/// The subscription id of a listening request's result.
+fn result_subscription(result: &RawValue) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Result<'a> {
+        #[serde(rename = "_meta", borrow)]
+        meta: Meta<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Meta<'a> {
+        #[serde(rename = "io.modelcontextprotocol/subscriptionId", borrow)]
+        subscription_id: &'a RawValue,
+    }
+    serde_json::from_str::<Result<'_>>(result.get())
+        .ok()
+        .map(|result| result.meta.subscription_id)
+}
+
+impl Listener for Shared {
+    fn line(&self, line: Bytes) {
+        let Ok(text) = std::str::from_utf8(&line) else {
+            warn!(parent: &self.span, bytes = line.len(), "skipped a line of the MCP server's stdout: it is not UTF-8");
+            return;
+        };
+        match Message::parse(text) {
+            Ok(message) if message.kind == Kind::Response => self.answer(&message),
+            Ok(message) => self.push(&message),
+            Err(_) if text.trim().is_empty() => {}
+            Err(error) => {
+                warn!(parent: &self.span, %error, "skipped a line of the MCP server's stdout");
+            }
+        }
+    }
+
+    fn ended(&self, how: &Ended) {
+        self.end(&how.to_string());
+    }
+}
