@@ -87,9 +87,10 @@ impl Edge {
 }
 
 /// The one request of a stub since it was asked last.
-fn only(requests: Vec<String>) -> String {
-    let [request] = <[String; 1]>::try_from(requests).unwrap();
-    request
+fn only(requests: Vec<String>) -> Result<String> {
+    let [request] = <[String; 1]>::try_from(requests)
+        .map_err(|requests| anyhow::anyhow!("not one request but {requests:?}"))?;
+    Ok(request)
 }
 
 #[tokio::test]
@@ -107,7 +108,7 @@ async fn b1_identity_headers_of_a_client_never_reach_the_service() -> Result<()>
         ])
         .await?;
     assert_eq!(raw::status(&answer), 200, "{answer}");
-    let seen = only(edge.backend.take_requests());
+    let seen = only(edge.backend.take_requests())?;
     // Names that auth did not answer are gone, the one it answered has its value.
     for name in ["x-auth-subject", "x-auth-scope", "x-auth-client"] {
         assert!(raw::header(&seen, name).is_empty(), "{name} in {seen}");
@@ -146,7 +147,7 @@ async fn b8_auth_sees_the_host_that_was_routed_even_behind_a_trusted_proxy() -> 
             ])
             .await?;
         assert_eq!(raw::status(&answer), 200, "{answer}");
-        let seen = only(edge.auth.take_requests());
+        let seen = only(edge.auth.take_requests())?;
         assert!(
             seen.starts_with("GET /verify?resource=mcp-fetch HTTP/1.1\r\n"),
             "{seen}"
@@ -165,7 +166,19 @@ async fn b8_auth_sees_the_host_that_was_routed_even_behind_a_trusted_proxy() -> 
 }
 
 #[tokio::test]
-async fn b14_and_b15_no_spelling_of_a_path_leads_past_the_guard() -> Result<()> {
+async fn b14_characters_that_hide_in_percent_codes_are_refused() -> Result<()> {
+    let edge = Edge::start().await?;
+    for code in ["%2f", "%5c", "%00", "%3b", "%25", "%3f", "%23"] {
+        let line = format!("GET /.well-known/a{code}b HTTP/1.1");
+        let answer = edge.send(&line, &["Host: mcp-fetch.localhost"]).await?;
+        assert_eq!(raw::status(&answer), 400, "{code}: {answer}");
+    }
+    assert_eq!(edge.auth.take_requests(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn b15_no_spelling_of_a_path_leads_past_the_guard() -> Result<()> {
     let edge = Edge::start().await?;
     edge.auth.set_answer(raw::answer("401 Unauthorized", &[]));
     for path in [
@@ -223,7 +236,7 @@ async fn b16_spellings_of_a_host_are_routed_and_told_to_auth_as_they_came() -> R
             .send("POST /mcp HTTP/1.1", &[&format!("Host: {host}")])
             .await?;
         assert_eq!(raw::status(&answer), 200, "{host}: {answer}");
-        let seen = only(edge.auth.take_requests());
+        let seen = only(edge.auth.take_requests())?;
         assert_eq!(raw::header(&seen, "x-forwarded-host"), [host], "{seen}");
         edge.forget();
     }
@@ -379,7 +392,7 @@ async fn b40_auth_sees_the_token_and_nothing_else_the_service_sees_neither_token
         ])
         .await?;
     assert_eq!(raw::status(&answer), 200, "{answer}");
-    let asked = only(edge.auth.take_requests());
+    let asked = only(edge.auth.take_requests())?;
     assert_eq!(
         raw::header(&asked, "authorization"),
         ["Bearer good"],
@@ -387,7 +400,7 @@ async fn b40_auth_sees_the_token_and_nothing_else_the_service_sees_neither_token
     );
     assert!(raw::header(&asked, "cookie").is_empty(), "{asked}");
     assert!(raw::header(&asked, "x-custom").is_empty(), "{asked}");
-    let served = only(edge.backend.take_requests());
+    let served = only(edge.backend.take_requests())?;
     assert!(raw::header(&served, "authorization").is_empty(), "{served}");
     assert!(raw::header(&served, "cookie").is_empty(), "{served}");
     assert_eq!(raw::header(&served, "x-custom"), ["kept"], "{served}");
