@@ -15,7 +15,8 @@ pub(crate) struct ConsentPage<'a> {
     pub(crate) resource: &'a str,
     /// What the client may do, in words.
     pub(crate) permissions: Vec<String>,
-    pub(crate) provider: &'a str,
+    /// Whose page comes next, if it is not ours.
+    pub(crate) provider: Option<&'a str>,
     pub(crate) transaction: &'a str,
     pub(crate) csrf: &'a str,
 }

@@ -77,11 +77,11 @@ impl IdentityProvider {
         }
     }
 
-    /// What a person calls it.
-    pub(crate) fn name(&self) -> &'static str {
+    /// Whose page the browser goes to, if it leaves ours.
+    pub(crate) fn name(&self) -> Option<&'static str> {
         match self {
-            Self::GitHub(_) => "GitHub",
-            Self::Local(_) => "this server",
+            Self::GitHub(_) => Some("GitHub"),
+            Self::Local(_) => None,
         }
     }
 }
