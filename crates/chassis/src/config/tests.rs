@@ -45,6 +45,7 @@ struct Config {
     provider: Provider,
     users: Vec<String>,
     jwt_secret: Option<Secret>,
+    redis_url: Option<String>,
     tokens: Tokens,
     services: BTreeMap<String, Service>,
 }
@@ -61,6 +62,7 @@ const SETTINGS: &[Setting] = &[
     Setting::text("JWT_SECRET", "jwt_secret", "Seals the signing keys.")
         .secret()
         .how("Make one with: openssl rand -hex 32"),
+    Setting::text("REDIS_URL", "redis_url", "Where Redis is.").secret(),
     Setting::seconds("LIFETIME", "tokens.lifetime", "How long a token lives."),
     Setting::boolean("STRICT", "tokens.strict", "Refuse what is doubtful."),
 ];
@@ -178,16 +180,27 @@ fn no_output_shows_a_secret() {
     let (_directory, path) = file(&format!(
         "[services.mcp-fetch]\nusers = ['ann']\nsecret = '{SECRET}'\n"
     ));
-    let loaded = load_with(&[("DOMAIN", "d"), ("JWT_SECRET", SECRET)], Some(&path)).unwrap();
+    let loaded = load_with(
+        &[
+            ("DOMAIN", "d"),
+            ("JWT_SECRET", SECRET),
+            ("REDIS_URL", SECRET),
+        ],
+        Some(&path),
+    )
+    .unwrap();
     let service = loaded.config.services.get("mcp-fetch").unwrap();
     assert_eq!(service.secret.as_ref().unwrap().expose(), SECRET);
     let shown = format!(
-        "{loaded:?}\n{}\n{:?}",
+        "{:?}\n{:?}\n{}\n{:?}",
+        loaded.config.jwt_secret,
+        loaded.describe(),
         loaded.table(),
         environment(&[("A", SECRET)])
     );
     assert!(!shown.contains(SECRET), "{shown}");
     assert_eq!(row(&loaded, "jwt_secret").value, "[hidden]");
+    assert_eq!(row(&loaded, "redis_url").value, "[hidden]");
     assert_eq!(row(&loaded, "services.mcp-fetch.secret").value, "[hidden]");
     assert_eq!(row(&loaded, "services.mcp-fetch.users").value, "ann");
     assert!(
@@ -356,7 +369,7 @@ fn the_file_is_held_to_its_form() {
     assert_eq!(
         error(&[], "domian = 'x'\n"),
         "configuration file gateway.toml: unknown key domian. \
-         Known keys there: domain, port, provider, users, jwt_secret, tokens, services."
+         Known keys there: domain, port, provider, users, jwt_secret, redis_url, tokens, services."
     );
     assert_eq!(
         error(&[], "[services.mcp-fetch]\nuser = ['ann']\n"),

@@ -2,7 +2,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use actix_web::http::header;
-use actix_web::{App, HttpResponse, test, web};
+use actix_web::test as server;
+use actix_web::{App, HttpResponse, web};
 use tracing::instrument::WithSubscriber;
 
 use super::*;
@@ -36,12 +37,12 @@ fn log(level: &str, format: LogFormat) -> LogConfig {
 }
 
 /// Sends one request to a small app and returns what was logged.
-async fn logged(level: &str, format: LogFormat, request: test::TestRequest) -> String {
+async fn logged(level: &str, format: LogFormat, request: server::TestRequest) -> String {
     let captured = Captured::default();
     let writer = captured.clone();
     let subscriber = subscriber(&log(level, format), false, move || writer.clone()).unwrap();
     async {
-        let app = test::init_service(
+        let app = server::init_service(
             App::new()
                 .app_data(QuietPaths(&["/verify", "/verify-down"]))
                 .route("/verify", web::get().to(HttpResponse::Ok))
@@ -59,7 +60,7 @@ async fn logged(level: &str, format: LogFormat, request: test::TestRequest) -> S
                 .wrap(request_logger()),
         )
         .await;
-        test::call_service(&app, request.to_request()).await;
+        server::call_service(&app, request.to_request()).await;
     }
     .with_subscriber(subscriber)
     .await;
@@ -70,7 +71,7 @@ async fn logged(level: &str, format: LogFormat, request: test::TestRequest) -> S
 async fn a_request_line_has_the_route_and_never_path_query_or_credentials() {
     for format in [LogFormat::Json, LogFormat::Pretty] {
         for level in ["info", "trace"] {
-            let request = test::TestRequest::get()
+            let request = server::TestRequest::get()
                 .uri("/clients/path-canary?code=query-canary")
                 .insert_header((header::AUTHORIZATION, "Bearer bearer-canary"))
                 .insert_header((header::COOKIE, "session=cookie-canary"));
@@ -85,7 +86,7 @@ async fn a_request_line_has_the_route_and_never_path_query_or_credentials() {
 
 #[actix_web::test]
 async fn the_fields_of_a_json_line_are_there() {
-    let request = test::TestRequest::get()
+    let request = server::TestRequest::get()
         .uri("/clients/7")
         .insert_header((REQUEST_ID_HEADER, "from-the-proxy"));
     let text = logged("info", LogFormat::Json, request).await;
@@ -109,7 +110,7 @@ async fn the_fields_of_a_json_line_are_there() {
 async fn a_malformed_request_id_is_replaced() {
     let too_long = "x".repeat(129);
     for id in ["has a space", too_long.as_str(), ""] {
-        let request = test::TestRequest::get()
+        let request = server::TestRequest::get()
             .uri("/clients/7")
             .insert_header((REQUEST_ID_HEADER, id));
         let text = logged("info", LogFormat::Json, request).await;
@@ -121,7 +122,7 @@ async fn a_malformed_request_id_is_replaced() {
 
 #[actix_web::test]
 async fn a_quiet_path_is_logged_only_at_debug() {
-    let request = || test::TestRequest::get().uri("/verify");
+    let request = || server::TestRequest::get().uri("/verify");
     assert_eq!(logged("info", LogFormat::Json, request()).await, "");
     let text = logged("debug", LogFormat::Json, request()).await;
     assert!(text.contains(r#""route":"/verify""#), "{text}");
@@ -129,7 +130,7 @@ async fn a_quiet_path_is_logged_only_at_debug() {
 
 #[actix_web::test]
 async fn a_failure_of_a_quiet_path_is_logged_with_its_request_id() {
-    let request = test::TestRequest::get()
+    let request = server::TestRequest::get()
         .uri("/verify-down")
         .insert_header((REQUEST_ID_HEADER, "abc"));
     let text = logged("info", LogFormat::Json, request).await;
@@ -139,7 +140,7 @@ async fn a_failure_of_a_quiet_path_is_logged_with_its_request_id() {
     assert_eq!(line["request_id"], "abc");
 }
 
-#[::core::prelude::v1::test]
+#[test]
 fn text_of_a_client_cannot_forge_a_line() {
     for format in [LogFormat::Json, LogFormat::Pretty] {
         let captured = Captured::default();
@@ -156,7 +157,7 @@ fn text_of_a_client_cannot_forge_a_line() {
     }
 }
 
-#[::core::prelude::v1::test]
+#[test]
 fn colours_are_for_terminals_only() {
     let captured = Captured::default();
     let writer = captured.clone();
