@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 pub struct Shutdown {
     /// Cancelled at the first signal: listeners stop accepting, sessions say goodbye.
     soft: CancellationToken,
-    /// Cancelled at the second signal or when the time is over: whoever still runs ends at once. Cancels `soft` by being later.
+    /// Cancelled at the second signal or when the time is over: whoever still runs ends at once.
     hard: CancellationToken,
     /// What must have ended before the process does.
     tasks: TaskTracker,

@@ -12,6 +12,7 @@ mod load;
 mod seconds;
 mod secret;
 mod setting;
+mod sources;
 
 pub use describe::{Origin, Row, env_example};
 pub use environment::Environment;
