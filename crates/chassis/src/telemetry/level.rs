@@ -42,18 +42,20 @@ pub(super) fn filter(text: &str) -> Result<EnvFilter, ConfigError> {
         .map_err(|error| refuse(format!("cannot be read: {error}")))
 }
 
-/// `debug` and `trace` alone are for our own crates; libraries stay at `info`, because at those levels HTTP and TLS libraries
-/// print headers, which hold tokens. Whoever needs them names them: `info,actix_http=trace`.
+/// A level alone is for our own crates. Libraries stay at `info`, because below it HTTP and TLS libraries print headers, which hold
+/// tokens; actix's server tells of each worker's start and end at `info`, and stays at `warn`. Whoever needs more names it:
+/// `info,actix_http=trace`.
 fn expanded(text: &str) -> String {
     let level = text.trim().to_ascii_lowercase();
-    if level != "debug" && level != "trace" {
-        return text.to_owned();
+    match level.as_str() {
+        "info" => "info,actix_server=warn".to_owned(),
+        "debug" | "trace" => OWN_TARGETS
+            .iter()
+            .fold("info,actix_server=warn".to_owned(), |filter, target| {
+                format!("{filter},{target}={level}")
+            }),
+        _ => text.to_owned(),
     }
-    OWN_TARGETS
-        .iter()
-        .fold("info".to_owned(), |filter, target| {
-            format!("{filter},{target}={level}")
-        })
 }
 
 #[cfg(test)]
