@@ -1,4 +1,7 @@
 //! Whole-system stories.
 
 mod conformance;
+mod layers;
 mod traefik;
+mod first_login;
+mod sdk_clients;
