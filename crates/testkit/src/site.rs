@@ -29,6 +29,7 @@ impl Site {
         let server = HttpServer::new(|| {
             App::new()
                 .route("/page", web::get().to(page))
+                .route("/note.txt", web::get().to(note))
                 .route("/robots.txt", web::get().to(robots))
         })
         .workers(1)
@@ -43,13 +44,22 @@ impl Site {
         })
     }
 
-    /// The page with [`SENTENCE`].
+    /// The page with [`SENTENCE`], as HTML: the fetch server makes Markdown of it, which takes it a second or two.
     ///
     /// # Errors
     ///
     /// Never: an address makes a URL.
     pub fn page(&self) -> Result<Url> {
         Ok(Url::parse(&format!("http://{}/page", self.address))?)
+    }
+
+    /// [`SENTENCE`] as plain text.
+    ///
+    /// # Errors
+    ///
+    /// Never: an address makes a URL.
+    pub fn note(&self) -> Result<Url> {
+        Ok(Url::parse(&format!("http://{}/note.txt", self.address))?)
     }
 }
 
@@ -65,6 +75,10 @@ async fn page() -> HttpResponse {
         .body(format!(
             "<!doctype html><title>Log book</title><article><h1>Log book</h1><p>{SENTENCE}</p></article>"
         ))
+}
+
+async fn note() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body(SENTENCE)
 }
 
 async fn robots() -> HttpResponse {
