@@ -13,3 +13,4 @@ mod memory;
 mod model;
 mod redis;
 mod redis_faults;
+mod redis_tls;
