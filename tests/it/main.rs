@@ -5,3 +5,6 @@ mod layers;
 mod traefik;
 mod first_login;
 mod sdk_clients;
+mod github;
+mod restart;
+mod consent_attack;
