@@ -14,3 +14,4 @@ mod model;
 mod redis;
 mod redis_faults;
 mod redis_tls;
+mod size;

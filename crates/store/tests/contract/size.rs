@@ -1,0 +1,65 @@
+//! How large the file gets, and that the sweep lets it be used again.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+use store::{Backend, EmbeddedBackend, Index, Key, Kind, Record, Swap, Swapped};
+
+const MIB: u64 = 1024 * 1024;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// Stores `count` sessions of a usual size that end at second 100, each with its entry in an index.
+async fn fill(backend: &Arc<EmbeddedBackend>, round: i64, count: u32) {
+    let now = at(round * 1000);
+    let end = at(round * 1000 + 100);
+    stream::iter(0..count)
+        .for_each_concurrent(256, |number| {
+            let backend = Arc::clone(backend);
+            async move {
+                let id = format!("{round}-{number:0>40}");
+                let record = Record::new(vec![b'x'; 600], Some(end));
+                let key = Key::new(Kind::Session, &id);
+                let swap = Swap {
+                    key: &key,
+                    expected: None,
+                    new: Some(&record),
+                    event: None,
+                };
+                assert_eq!(backend.swap(swap, now).await.unwrap(), Swapped::Done);
+                backend
+                    .index_insert(&Index::Sessions, &id, Some(end), now)
+                    .await
+                    .unwrap();
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swept_file_does_not_grow() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("auth.redb");
+    let size = || std::fs::metadata(&path).unwrap().len();
+    let backend = Arc::new(EmbeddedBackend::open(&path).await.unwrap());
+    let count = 5_000;
+    let mut sizes = Vec::new();
+    for round in 0..4 {
+        fill(&backend, round, count).await;
+        let mut removed = 0;
+        loop {
+            let some = backend.sweep(at(round * 1000 + 100), 1000).await.unwrap();
+            removed += some;
+            if some == 0 {
+                break;
+            }
+        }
+        assert_eq!(removed, 2 * count as usize);
+        sizes.push(size());
+    }
+    // About 1 KiB each, and as much again for the pages that a commit replaces.
+    assert!(sizes.iter().all(|size| *size < 16 * MIB), "{sizes:?}");
+}
