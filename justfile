@@ -68,7 +68,7 @@ test-stack:
 
 # Start the stack, build what is missing
 [group('run')]
-up *arguments: _docker
+up *arguments: _docker _secrets
     {{ compose }} up --detach --wait {{ arguments }}
 
 # Stop the stack; --volumes also deletes its data
@@ -93,7 +93,7 @@ restart *services: _docker
 
 # Build the images
 [group('run')]
-build *arguments: _docker
+build *arguments: _docker _secrets
     {{ compose }} build {{ arguments }}
 
 # Run a command in a service: just exec auth mcp-auth config
@@ -105,6 +105,9 @@ exec service *command: _docker
 _docker:
     @docker compose version >/dev/null 2>&1 || { echo 'just: Docker with Compose v2 is not installed; see https://docs.docker.com/engine/install/ (./justw dev needs no Docker)' >&2; exit 1; }
     @docker info >/dev/null 2>&1 || { echo 'just: the Docker engine does not answer; start it (systemctl start docker) or join the docker group' >&2; exit 1; }
+
+_secrets:
+    @python3 scripts/stack/make_secrets.py
 
 # Documentation of the crates, in target/doc
 [group('docs')]

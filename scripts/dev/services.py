@@ -30,7 +30,7 @@ class Address(NamedTuple):
 
 def environment(**settings: str) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return inherited | {"LOG_FORMAT": "pretty", "LOG_LEVEL": os.environ.get("LOG_LEVEL", "info")} | settings
+    return inherited | {"LOG_FORMAT": "pretty", "LOG_LEVEL": os.environ.get("LOG_LEVEL", "info,actix_server=warn")} | settings
 
 
 def private_file(path: Path, text: str) -> Path:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the files in .secrets/ that docker-compose.yml hands to the services.
+"""Makes the files in .secrets/ (or SECRETS_DIR) that docker-compose.yml hands to the services.
 
 A value in the environment or in .env wins; else what is there is kept; else a new one is generated. Needs only the Python standard library.
 """
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PLACE = ROOT / ".secrets"
+PLACE = ROOT / (os.environ.get("SECRETS_DIR") or ".secrets")
 # File, variable, and whether it can be generated: GitHub's secret comes from GitHub.
 FILES = (
     ("gateway_jwt_secret", "GATEWAY_JWT_SECRET", True),
@@ -37,20 +37,26 @@ def settings() -> dict[str, str]:
     return found | {name: value for name, value in os.environ.items() if value}
 
 
+def filled(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
 def main() -> None:
     values = settings()
+    if values.get("GITHUB_CLIENT_ID") and not values.get("GITHUB_CLIENT_SECRET") and not filled(PLACE / "github_client_secret"):
+        sys.exit("stack: GITHUB_CLIENT_ID is set but GITHUB_CLIENT_SECRET is not; make a secret at https://github.com/settings/developers and put it into .env")
     # The directory keeps others of this machine out. The files are readable because the services run as other users.
     PLACE.mkdir(mode=0o700, exist_ok=True)
     PLACE.chmod(0o700)
     for name, variable, generated in FILES:
         file = PLACE / name
         value = values.get(variable)
-        if value is None and file.exists():
+        if value is None and filled(file):
             continue
         if value is None:
             value = secrets.token_urlsafe(48) if generated else ""
             if generated:
-                print(f"stack: made {file.relative_to(ROOT)}; keep it: what it sealed cannot be read without it", file=sys.stderr)
+                print(f"stack: made {file}; keep it: what it sealed cannot be read without it", file=sys.stderr)
         fresh = PLACE / f".{name}.new"
         fresh.write_text(value)
         fresh.chmod(0o444)
