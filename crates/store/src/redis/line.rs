@@ -1,7 +1,9 @@
 //! The one connection that all reads share, kept up by a task of its own.
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{Client, InfoDict, Pipeline, RedisError, RedisResult, cmd};
+use deadpool_redis::redis::{
+    Client, ErrorKind, InfoDict, Pipeline, RedisError, RedisResult, ServerErrorKind, cmd,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 
@@ -114,6 +116,8 @@ pub(super) fn is_broken(error: &RedisError) -> bool {
         || error.is_timeout()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
+        // After a fail-over this leads to what is a replica now; a new connection finds the new primary.
+        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 struct Keeper {

@@ -1,6 +1,6 @@
 //! What can go wrong with Redis: cut and silent connections, a restart, a wrong password.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -310,5 +310,98 @@ async fn an_index_does_not_grow_without_bound() {
     for half in ["names", "ends"] {
         let command = format!("ZCARD mcp-auth:{{index:sessions}}:{half}");
         server.command(&command, ":5\r\n").await.unwrap();
+    }
+}
+
+/// A Redis that takes no writes (a replica after a fail-over, or one whose memory is full) is an error that says so, and
+/// reads go on.
+#[tokio::test]
+async fn a_redis_that_takes_no_writes_is_an_error_that_says_so() {
+    let server = RedisServer::start().await.unwrap();
+    let backend = open(&server.url()).await;
+    store(&*backend, &record("x")).await;
+    for (end, what, begin) in [
+        (
+            "REPLICAOF NO ONE",
+            "read only replica",
+            "REPLICAOF 127.0.0.1 1",
+        ),
+        (
+            "CONFIG SET maxmemory 0",
+            "maxmemory",
+            "CONFIG SET maxmemory 1",
+        ),
+    ] {
+        server.command(begin, "+OK").await.unwrap();
+        let now = read(&*backend).await.unwrap();
+        let error = swap(&*backend, now.as_ref(), &record(what))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+        assert!(error.to_string().contains(what), "{error}");
+        assert_eq!(read(&*backend).await.unwrap(), now);
+        server.command(end, "+OK").await.unwrap();
+        let swapped = swap(&*backend, now.as_ref(), &record(what)).await.unwrap();
+        assert_eq!(swapped, Swapped::Done);
+    }
+}
+
+/// What the log says about a Redis that would lose sessions, and that it says nothing secret.
+#[tokio::test]
+async fn a_careless_redis_is_named_in_the_log() {
+    let lines = LogLines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(lines.clone())
+        .with_ansi(false)
+        .finish();
+    // This runtime has one thread, so that the tasks of the backend write here too.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut server = RedisServer::start_with(&["maxmemory-policy allkeys-lru", "appendonly no"])
+        .await
+        .unwrap();
+    let backend = open(&server.url()).await;
+    until_connected(&*backend, true).await;
+    let text = lines.text();
+    assert!(text.contains("maxmemory-policy allkeys-lru"), "{text}");
+    assert!(text.contains("appendonly yes"), "{text}");
+    server.kill().await.unwrap();
+    until_connected(&*backend, false).await;
+    let lost = || lines.text().matches("lost the").count() == 2;
+    wait::until_true("both losses in the log", wait::PATIENCE, lost)
+        .await
+        .unwrap();
+    assert!(
+        !lines.text().contains(RedisServer::PASSWORD),
+        "{}",
+        lines.text()
+    );
+}
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+impl LogLines {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl std::io::Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for LogLines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
     }
 }
