@@ -25,8 +25,9 @@ pub(crate) fn public(config: &mut ServiceConfig) {
         // Clients.
         .service(resource("/register", &["POST"]).route(web::post().to(register::register)))
         .service(
-            resource("/register/{client_id}", &["GET", "DELETE"])
+            resource("/register/{client_id}", &["GET", "PUT", "DELETE"])
                 .route(web::get().to(registration::read))
+                .route(web::put().to(registration::replace))
                 .route(web::delete().to(registration::delete)),
         )
         .service(resource("/token", &["POST"]).route(web::post().to(token::token)))

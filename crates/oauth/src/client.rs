@@ -29,7 +29,7 @@ pub struct Client {
 }
 
 /// The secrets of a new registration, in the clear for the one answer that carries them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct IssuedSecrets {
     /// For confidential clients.
     pub client_secret: Option<Plain<ClientSecret>>,
@@ -65,6 +65,26 @@ impl Client {
             metadata,
             issued_at: now,
             last_used_at: None,
+        };
+        (client, secrets)
+    }
+
+    /// Replaces what the client said about itself, whole (RFC 7592 section 2.2). The registration token is made anew; the
+    /// secret stays unless the client becomes public or confidential by it.
+    #[must_use]
+    pub fn update(self, metadata: ClientMetadata, entropy: &dyn Entropy) -> (Self, IssuedSecrets) {
+        let is_public = metadata.token_endpoint_auth_method == TokenEndpointAuthMethod::None;
+        let fresh = (!is_public && self.secret.is_none()).then(|| Plain::generate(entropy));
+        let secrets = IssuedSecrets {
+            client_secret: fresh,
+            registration_token: Plain::generate(entropy),
+        };
+        let kept = self.secret.filter(|_| !is_public);
+        let client = Self {
+            secret: secrets.client_secret.as_ref().map(Plain::hash).or(kept),
+            registration_token: secrets.registration_token.hash(),
+            metadata,
+            ..self
         };
         (client, secrets)
     }
@@ -137,6 +157,39 @@ mod tests {
         assert!(secrets.client_secret.is_none());
         assert!(client.is_proved_by(&PresentedCredentials::None));
         assert!(!client.is_proved_by(&PresentedCredentials::Secret("anything")));
+    }
+
+    #[test]
+    fn an_update_renews_the_registration_token_and_keeps_the_secret() {
+        let (client, first) = client("client_secret_post");
+        let metadata = client.metadata.clone();
+        let (client, second) = client.update(metadata, &SystemEntropy);
+        assert!(second.client_secret.is_none());
+        assert!(client.is_proved_by(&PresentedCredentials::Secret(
+            first.client_secret.unwrap().expose()
+        )));
+        assert!(!client.is_managed_by(first.registration_token.expose()));
+        assert!(client.is_managed_by(second.registration_token.expose()));
+    }
+
+    #[test]
+    fn a_client_that_becomes_public_loses_its_secret_and_one_that_becomes_confidential_gets_one() {
+        let (confidential, first) = client("client_secret_post");
+        let (public, _) = client("none");
+        let (was_confidential, _) = confidential
+            .clone()
+            .update(public.metadata.clone(), &SystemEntropy);
+        assert!(was_confidential.is_proved_by(&PresentedCredentials::None));
+        assert!(
+            !was_confidential.is_proved_by(&PresentedCredentials::Secret(
+                first.client_secret.unwrap().expose()
+            ))
+        );
+        let (was_public, second) = public.update(confidential.metadata, &SystemEntropy);
+        assert!(!was_public.is_proved_by(&PresentedCredentials::None));
+        assert!(was_public.is_proved_by(&PresentedCredentials::Secret(
+            second.client_secret.unwrap().expose()
+        )));
     }
 
     #[test]

@@ -31,6 +31,14 @@ pub struct ClientMetadataRequest {
     pub software_version: Option<String>,
     pub application_type: Option<String>,
     pub client_id: Option<String>,
+    /// Belongs to the server: a client that sends it in an update is refused (RFC 7592 section 2.2).
+    pub registration_access_token: Option<serde::de::IgnoredAny>,
+    /// Likewise.
+    pub registration_client_uri: Option<serde::de::IgnoredAny>,
+    /// Likewise.
+    pub client_id_issued_at: Option<serde::de::IgnoredAny>,
+    /// Likewise.
+    pub client_secret_expires_at: Option<serde::de::IgnoredAny>,
 }
 
 /// How a client proves who it is at the token endpoint (RFC 7591 section 2).
@@ -104,6 +112,28 @@ fn refuse(description: impl Into<String>) -> InvalidMetadata {
 }
 
 impl ClientMetadataRequest {
+    /// The first member that only the server may set, if one is there.
+    #[must_use]
+    pub fn server_owned(&self) -> Option<&'static str> {
+        [
+            (
+                "registration_access_token",
+                self.registration_access_token.is_some(),
+            ),
+            (
+                "registration_client_uri",
+                self.registration_client_uri.is_some(),
+            ),
+            ("client_id_issued_at", self.client_id_issued_at.is_some()),
+            (
+                "client_secret_expires_at",
+                self.client_secret_expires_at.is_some(),
+            ),
+        ]
+        .into_iter()
+        .find_map(|(name, is_there)| is_there.then_some(name))
+    }
+
     /// Checks the metadata and fills in the defaults. `offered` are the scopes that clients may have at all: scopes beyond
     /// them are dropped, not refused, because clients ask for what other servers taught them.
     pub fn check(self, offered: &ScopeSet) -> Result<ClientMetadata, InvalidMetadata> {

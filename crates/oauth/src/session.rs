@@ -243,7 +243,9 @@ impl Session {
     #[must_use]
     pub fn is_genuine(&self, token: &RefreshToken, key: &DerivationKey) -> bool {
         match &self.stage {
-            Stage::Active { seed, generation, .. } => token.generation <= *generation && token.is_genuine(key, seed),
+            Stage::Active {
+                seed, generation, ..
+            } => token.generation <= *generation && token.is_genuine(key, seed),
             _ => false,
         }
     }

@@ -89,6 +89,27 @@ impl Store {
         Ok(())
     }
 
+    /// Changes a client in one atomic step, if `change` still wants to after looking at what is stored now. `None` when the
+    /// client is gone or `change` declined.
+    pub async fn change_client<R: Clone>(
+        &self,
+        id: &ClientId,
+        lifetime: u64,
+        now: Timestamp,
+        change: impl Fn(Client) -> Option<(Client, R)>,
+    ) -> Result<Option<(Client, R)>, StoreError> {
+        self.records()
+            .update(id.as_str(), now, |stored: Option<Client>| match stored.and_then(&change) {
+                None => Transition::keep(None),
+                Some((client, answer)) => {
+                    let end = client.expires_at(lifetime);
+                    Transition::put(client.clone(), end, Some((client, answer)))
+                        .telling(Event::ClientChanged(id.to_string()))
+                }
+            })
+            .await
+    }
+
     /// Removes a client; with it go all its sessions, because a session counts only while its client is there. `false`
     /// when there was none.
     pub async fn delete_client(&self, id: &ClientId, now: Timestamp) -> Result<bool, StoreError> {

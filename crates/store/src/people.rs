@@ -17,7 +17,7 @@ pub struct PersonRecord {
     pub login: String,
     /// When they first signed in.
     pub first_seen_at: Timestamp,
-    /// Sessions from before this instant are void.
+    /// Sessions up to this instant are void.
     pub sessions_count_from: Option<Timestamp>,
 }
 
@@ -26,7 +26,7 @@ impl PersonRecord {
     #[must_use]
     pub fn admits(&self, session_created_at: Timestamp) -> bool {
         self.sessions_count_from
-            .is_none_or(|from| session_created_at >= from)
+            .is_none_or(|from| session_created_at > from)
     }
 }
 

@@ -53,6 +53,47 @@ pub(crate) async fn managed(
         .ok_or(Refusal::Registration)
 }
 
+/// Replaces what a client said about itself. The registration token is checked again in the same step in which it changes,
+/// so of two updates with one token one wins.
+pub(crate) async fn update(
+    state: &AppState,
+    client: &Client,
+    token: &str,
+    request: ClientMetadataRequest,
+) -> Result<(Client, IssuedSecrets), Refusal> {
+    if request.client_id.as_deref() != Some(client.id.as_str()) {
+        return Err(Refusal::told(
+            ErrorCode::InvalidClientMetadata,
+            "client_id must be that of the address",
+        ));
+    }
+    if let Some(member) = request.server_owned() {
+        return Err(Refusal::told(
+            ErrorCode::InvalidClientMetadata,
+            format!("{member} must not be part of an update (RFC 7592 section 2.2)"),
+        ));
+    }
+    let metadata = request
+        .check(&state.offered_scopes)
+        .map_err(|error| Refusal::told(error.code, error.description))?;
+    let (updated, secrets) = state
+        .store
+        .change_client(
+            &client.id,
+            state.tokens.client_lifetime,
+            state.clock.now(),
+            |stored| {
+                stored
+                    .is_managed_by(token)
+                    .then(|| stored.update(metadata.clone(), state.entropy.as_ref()))
+            },
+        )
+        .await?
+        .ok_or(Refusal::Registration)?;
+    tracing::info!(target: "audit", event = "client_changed", client = %updated.id, "client changed");
+    Ok((updated, secrets))
+}
+
 /// Ends a registration and all that hangs on it.
 pub(crate) async fn delete(state: &AppState, client: &Client) -> Result<(), Refusal> {
     state

@@ -1,9 +1,10 @@
-//! `/register/{client_id}` (RFC 7592): a client looks at its registration, or ends it.
+//! `/register/{client_id}` (RFC 7592): a client looks at its registration, replaces it, or ends it.
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Payload};
 use oauth::client::Client;
+use oauth::client_metadata::ClientMetadataRequest;
 
 use super::{error, extract, register};
 use crate::app::AppState;
@@ -28,6 +29,30 @@ pub(crate) async fn read(
 ) -> error::Answer {
     let client = managed(&request, &state, &id).await?;
     Ok(register::stored_information(&state, &client))
+}
+
+/// `PUT`: replaces the registration; the answer carries a new registration token.
+pub(crate) async fn replace(
+    request: HttpRequest,
+    payload: Payload,
+    id: Path<String>,
+    state: Data<AppState>,
+) -> error::Answer {
+    let client = managed(&request, &state, &id).await?;
+    let token = extract::bearer(&request)
+        .unwrap_or(None)
+        .unwrap_or_default();
+    let metadata: ClientMetadataRequest = extract::json(&request, payload).await?;
+    let (client, secrets) = flow::register::update(&state, &client, token, metadata)
+        .await
+        .map_err(|refusal| error::refusal(&refusal))?;
+    Ok(
+        error::private_json(StatusCode::OK).json(register::information(
+            &state,
+            &client,
+            Some(&secrets),
+        )),
+    )
 }
 
 /// `DELETE`
