@@ -34,10 +34,12 @@ use crate::sessions::Sessions;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a cancelled call may take to be answered all the same.
-const CANCELLED: Duration = Duration::from_secs(5);
 /// Bytes that may wait for one reader of an event stream.
 const READER_BYTES: usize = 1024 * 1024;
+/// How long the last answers may take to reach their clients.
+const FLUSHING: Duration = Duration::from_secs(2);
+/// How often it is looked whether what should end has ended.
+const POLL: Duration = Duration::from_millis(10);
 /// What the end needs besides the times of requests and children.
 const ENDING: Duration = Duration::from_secs(3);
 
@@ -54,6 +56,8 @@ pub struct State {
     pub pool: Arc<Pool>,
     /// What the MCP server speaks.
     pub verdict: Verdict,
+    /// Cancelled when no new request is taken any more.
+    pub stopping: CancellationToken,
 }
 
 /// Does what the command line asks for.
@@ -164,11 +168,12 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
         sessions: Arc::new(Sessions::new(children.clone(), limits(&config))),
         pool: Arc::new(Pool::new(children.clone(), limits(&config))),
         verdict,
+        stopping: shutdown.soft().clone(),
         config,
     };
     let state = Data::new(state);
 
-    let server = serve(public, state.clone(), grace)?;
+    let server = serve(public, state.clone())?;
     let private = private::serve(private, shown.clone(), |_| {})?;
     let (public_handle, private_handle) = (server.handle(), private.handle());
     let (server, private) = (tokio::spawn(server), tokio::spawn(private));
@@ -185,15 +190,21 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
     shown.readiness.stop();
     state.sessions.drain();
     state.pool.drain();
+    let calls = async {
+        while state.sessions.in_flight() + state.pool.in_flight() > 0 {
+            tokio::time::sleep(POLL).await;
+        }
+    };
     tokio::select! {
-        () = public_handle.stop(true) => {}
+        () = calls => {}
         () = tokio::time::sleep(grace) => {}
         () = shutdown.hard().cancelled() => {}
     }
     state.sessions.close_all();
     state.pool.close_all();
+    public_handle.stop(true).await;
     while children.count() > 0 && !shutdown.hard().is_cancelled() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(POLL).await;
     }
     private_handle.stop(false).await;
     server.abort();
@@ -218,7 +229,7 @@ async fn sweep(state: &State, stop: &CancellationToken) {
     }
 }
 
-fn serve(listener: TcpListener, state: Data<State>, grace: Duration) -> std::io::Result<Server> {
+fn serve(listener: TcpListener, state: Data<State>) -> std::io::Result<Server> {
     let app = move || App::new().app_data(state.clone()).configure(routes::public);
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let server = HttpServer::new(app)
@@ -227,7 +238,7 @@ fn serve(listener: TcpListener, state: Data<State>, grace: Duration) -> std::io:
         // A modern client cancels by closing its connection, so that has to be noticed.
         .h1_allow_half_closed(false)
         .client_request_timeout(HEAD_TIMEOUT)
-        .shutdown_timeout(grace.as_secs())
+        .shutdown_timeout(FLUSHING.as_secs())
         .listen(listener)?;
     Ok(server.run())
 }
@@ -247,7 +258,6 @@ fn limits(config: &Config) -> Limits {
         patience: Patience {
             silent: config.limits.request.duration(),
             total: config.limits.request_total.duration(),
-            cancelled: CANCELLED,
         },
         replay_bytes: config.limits.replay_bytes,
         reader_bytes: config.limits.replay_bytes.max(READER_BYTES),

@@ -24,6 +24,8 @@ pub enum Reply {
     Json(Vec<u8>),
     /// A stream that begins with something else.
     Stream(Inlet),
+    /// No answer: every call was cancelled by the client.
+    Nothing,
 }
 
 /// One request inside the child.
@@ -39,8 +41,6 @@ pub struct Call {
     pub deadline: Instant,
     /// When it is given up in any case.
     pub last_deadline: Instant,
-    /// Has the client cancelled it?
-    pub cancelled: bool,
 }
 
 /// How long a call may take.
@@ -50,8 +50,6 @@ pub struct Patience {
     pub silent: Duration,
     /// In all.
     pub total: Duration,
-    /// After it was cancelled.
-    pub cancelled: Duration,
 }
 
 impl Call {
@@ -68,21 +66,12 @@ impl Call {
                 .map(|token| token.get().into()),
             deadline: now + patience.silent,
             last_deadline: now + patience.total,
-            cancelled: false,
         }
     }
 
     /// Progress was made.
     pub fn progressed(&mut self, patience: Patience, now: Instant) {
-        if !self.cancelled {
-            self.deadline = (now + patience.silent).min(self.last_deadline);
-        }
-    }
-
-    /// The client takes no more interest.
-    pub fn cancel(&mut self, patience: Patience, now: Instant) {
-        self.cancelled = true;
-        self.deadline = now + patience.cancelled;
+        self.deadline = (now + patience.silent).min(self.last_deadline);
     }
 }
 

@@ -241,11 +241,7 @@ impl<'a> Message<'a> {
             }
             _ => return refuse("it has more than one of `method`, `result` and `error`"),
         };
-        if envelope.id.is_some_and(|id| {
-            !is_null
-                && !id.get().starts_with(['"', '-'])
-                && !id.get().starts_with(|c: char| c.is_ascii_digit())
-        }) {
+        if envelope.id.is_some_and(|id| !is_null && !is_id(id.get())) {
             return refuse("`id` must be a string or an integer");
         }
         Ok(Self {
@@ -264,6 +260,12 @@ impl<'a> Message<'a> {
     pub fn range(&self, value: &RawValue) -> Range<usize> {
         range_in(self.text, value)
     }
+}
+
+/// Strings and integers (MCP 2026-07-28, basic, "Requests").
+fn is_id(raw: &str) -> bool {
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    raw.starts_with('"') || digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Reads the members of a batch (MCP 2025-03-26) without reading into them.
@@ -426,6 +428,8 @@ mod tests {
         for refused in [
             r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#,
             r#"{"jsonrpc":"2.0","id":true,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":1.5,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":1e3,"method":"m"}"#,
             r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#,
             r#"{"id":1,"method":"m"}"#,
             r#"{"jsonrpc":"2.0","id":1}"#,

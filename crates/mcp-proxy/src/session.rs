@@ -284,7 +284,7 @@ impl Session {
         }
         match message.kind {
             Kind::Notification if message.method == "notifications/cancelled" => {
-                self.cancel(message, now)
+                self.cancel(message)
             }
             Kind::Notification => Ok(self.stdin.send(inward(message, 0))?),
             Kind::Response => {
@@ -302,21 +302,24 @@ impl Session {
         }
     }
 
-    fn cancel(&self, message: &Message<'_>, now: Instant) -> Result<(), Refused> {
+    /// Passes a cancellation on, and lets go who waits: the child is not to answer any more.
+    fn cancel(&self, message: &Message<'_>) -> Result<(), Refused> {
         let Some(id) = message.params.request_id else {
             return Ok(());
         };
         let number = {
             let mut state = self.lock();
-            let found = state
+            let state = &mut *state;
+            let cancelled = state
                 .calls
-                .iter_mut()
-                .filter(|(_, call)| &*call.client_id == id.get())
-                .max_by_key(|(number, _)| **number);
-            let Some((number, call)) = found else {
+                .iter()
+                .filter(|(_, call)| &*call.client_id == id.get());
+            let Some(number) = cancelled.map(|(number, _)| *number).max() else {
                 return Ok(());
             };
-            call.cancel(self.limits.patience, now);
+            if let Some(call) = state.calls.remove(&number) {
+                state.deliver(call.exchange, None);
+            }
             number.to_string()
         };
         let line = splice(message.text, &mut [(message.range(id), &number)]);
@@ -348,6 +351,12 @@ impl Session {
         self.lock().streams.end_standalone();
     }
 
+    /// How many calls are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.lock().calls.len()
+    }
+
     /// Has nobody posted anything for the idle time?
     #[must_use]
     pub fn is_idle(&self, now: Instant) -> bool {
@@ -361,26 +370,14 @@ impl Session {
         {
             let mut state = self.lock();
             let state = &mut *state;
-            let overdue: Vec<u64> = state
-                .calls
-                .iter()
-                .filter(|(_, call)| call.deadline <= now)
-                .map(|(number, _)| *number)
-                .collect();
-            for number in overdue {
-                let Some(call) = state.calls.remove(&number) else {
-                    continue;
-                };
-                let (code, text) = if call.cancelled {
-                    (code::REFUSED, "the request was cancelled")
-                } else {
-                    cancelled.push(number);
-                    (code::TIMEOUT, "the MCP server did not answer in time")
-                };
-                state.deliver(
-                    call.exchange,
-                    error_response(Some(&call.client_id), code, text, None),
-                );
+            let overdue = state.calls.iter().filter(|(_, call)| call.deadline <= now);
+            cancelled.extend(overdue.map(|(number, _)| *number));
+            for number in &cancelled {
+                if let Some(call) = state.calls.remove(number) {
+                    let text = "the MCP server did not answer in time";
+                    let answer = error_response(Some(&call.client_id), code::TIMEOUT, text, None);
+                    state.deliver(call.exchange, Some(answer));
+                }
             }
         }
         for number in cancelled {
@@ -401,7 +398,7 @@ impl Session {
         state.ended = Some(why.into());
         for (_, call) in std::mem::take(&mut state.calls) {
             let error = error_response(Some(&call.client_id), code::INTERNAL_ERROR, why, None);
-            state.deliver(call.exchange, error);
+            state.deliver(call.exchange, Some(error));
         }
         state.streams.clear();
         state.asked.clear();
@@ -429,7 +426,7 @@ impl Session {
             state.late_tokens.push_back((number, token));
         }
         let answer = splice(message.text, &mut [(message.range(id), &call.client_id)]);
-        state.deliver(call.exchange, answer);
+        state.deliver(call.exchange, Some(answer));
     }
 
     /// A request or notification of the child.
@@ -557,8 +554,8 @@ impl State {
         self.streams.emit(stream, message);
     }
 
-    /// Gives an answer to the POST that waits for it.
-    fn deliver(&mut self, number: u64, answer: Vec<u8>) {
+    /// Gives an answer to the POST that waits for it; none if the call was cancelled.
+    fn deliver(&mut self, number: u64, answer: Option<Vec<u8>>) {
         let Some(exchange) = self.exchanges.get_mut(&number) else {
             return;
         };
@@ -566,7 +563,9 @@ impl State {
         let complete = exchange.remaining == 0;
         match &mut exchange.answer {
             Answer::Streaming => {
-                self.streams.emit(number, &answer);
+                if let Some(answer) = answer {
+                    self.streams.emit(number, &answer);
+                }
                 if complete {
                     self.streams.finish(number);
                     self.exchanges.remove(&number);
@@ -574,7 +573,7 @@ impl State {
                 return;
             }
             Answer::Waiting(_, collected) if !complete => {
-                collected.push(answer);
+                collected.extend(answer);
                 return;
             }
             Answer::Waiting(..) => {}
@@ -585,14 +584,19 @@ impl State {
             ..
         }) = self.exchanges.remove(&number)
         {
-            let body = if batch {
-                collected.push(answer);
-                [b"[".as_slice(), &collected.join(&b','), b"]"].concat()
-            } else {
-                answer
+            let first = match answer {
+                Some(answer) if !batch => Reply::Json(answer),
+                answer => {
+                    collected.extend(answer);
+                    if collected.is_empty() {
+                        Reply::Nothing
+                    } else {
+                        Reply::Json([b"[".as_slice(), &collected.join(&b','), b"]"].concat())
+                    }
+                }
             };
             // A client that went away before anything was sent has nothing to resume from.
-            let _ = reply.send(Reply::Json(body));
+            let _ = reply.send(first);
         }
     }
 }

@@ -180,6 +180,12 @@ impl Sessions {
             .len()
     }
 
+    /// How many calls are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.all().iter().map(|session| session.in_flight()).sum()
+    }
+
     /// Ends sessions that nobody has used and calls that took too long. Called every second.
     pub fn sweep(&self, now: Instant) {
         for session in self.all() {

@@ -87,6 +87,9 @@ pub enum Refusal {
     /// A method this revision does not have.
     #[error("Method not found: {0}")]
     UnknownMethod(String),
+    /// The service takes no new requests.
+    #[error("the service is stopping; try again later")]
+    Stopping,
     /// The child has not answered the probe yet.
     #[error("the MCP server is not ready yet; try again later")]
     NotReady,
@@ -129,6 +132,7 @@ impl Refusal {
             Self::NotOpened(_)
             | Self::NoChild(_)
             | Self::NotReady
+            | Self::Stopping
             | Self::Refused(Refused::Input(SendError::Full)) => StatusCode::SERVICE_UNAVAILABLE,
             // The request was for a session that was there: its answer says how the MCP server ended.
             Self::Refused(Refused::Ended(_) | Refused::Input(SendError::Closed)) => StatusCode::OK,
@@ -144,7 +148,7 @@ impl Refusal {
             Self::HeaderMismatch(_) => code::HEADER_MISMATCH,
             Self::InvalidParams(_) => code::INVALID_PARAMS,
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
-            Self::NotReady | Self::NoChild(_) => code::INTERNAL_ERROR,
+            Self::NotReady | Self::Stopping | Self::NoChild(_) => code::INTERNAL_ERROR,
             Self::SessionUnknown => code::TIMEOUT,
             Self::NotOpened(_) | Self::Refused(_) | Self::InitializeTimeout | Self::AnswerLost => {
                 code::INTERNAL_ERROR

@@ -13,6 +13,7 @@ use crate::jsonrpc::{Kind, Message, as_text, code};
 use crate::modern::era::Era;
 use crate::modern::shared::{InFlight, Shared};
 use crate::modern::{parameters, translation, validate};
+use crate::version::Version;
 
 /// Serves one modern message.
 pub async fn serve(
@@ -31,15 +32,18 @@ pub async fn serve(
             ));
         }
     }
-    validate::request(request.headers(), message)?;
-    match state
+    let era = state
         .verdict
         .wait(state.config.limits.initialize.duration())
         .await
-    {
-        Some(Era::Modern) => {}
-        Some(Era::Legacy) => return Err(translation::refuse(message, state.verdict.versions())),
-        None => return Err(Refusal::NotReady),
+        .ok_or(Refusal::NotReady)?;
+    let supported = || match era {
+        Era::Modern => vec![Version::V20260728],
+        Era::Legacy => state.verdict.versions(),
+    };
+    validate::request(request.headers(), message, supported)?;
+    if era == Era::Legacy {
+        return Err(translation::refuse(message, supported()));
     }
     let shared = state.pool.child(identity).await?;
     check_parameters(request, &shared, message).await?;
@@ -116,6 +120,7 @@ async fn answer(
     };
     match first.map_err(|_| Refusal::AnswerLost)? {
         Reply::Json(answer) => Ok(json(HttpResponse::build(status(&answer)), answer)),
+        Reply::Nothing => Ok(HttpResponse::Accepted().finish()),
         Reply::Stream(inlet) => {
             let events = inlet.into_events().on_end(in_flight.hand_over());
             Ok(body::event_stream(events, None))

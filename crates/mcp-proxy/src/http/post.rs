@@ -74,6 +74,9 @@ async fn single_message(
     accepts: Accepts,
     message: &Message<'_>,
 ) -> Result<HttpResponse, Refusal> {
+    if message.kind == Kind::Request && state.stopping.is_cancelled() {
+        return Err(Refusal::Stopping);
+    }
     if validate::is_modern(request.headers(), message) {
         return modern::serve(request, state, identity, accepts, message).await;
     }
@@ -187,6 +190,7 @@ async fn answer(
             }
             Ok(json(response, body))
         }
+        Reply::Nothing => Ok(HttpResponse::Accepted().finish()),
         Reply::Stream(inlet) => Ok(body::event_stream(inlet.into_events(), session_id)),
     }
 }

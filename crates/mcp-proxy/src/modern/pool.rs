@@ -121,6 +121,15 @@ impl Pool {
             .collect()
     }
 
+    /// How many requests are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.all()
+            .iter()
+            .map(|(_, shared)| shared.in_flight())
+            .sum()
+    }
+
     /// Ends children that nobody has used and requests that took too long. Called every second.
     pub fn sweep(&self, now: Instant) {
         for (subject, shared) in self.all() {

@@ -227,6 +227,12 @@ impl Shared {
         self.lock().ended.is_some()
     }
 
+    /// How many requests are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.lock().requests.len()
+    }
+
     /// Has nobody used it for the idle time? Listening alone is no use.
     #[must_use]
     pub fn is_idle(&self, now: Instant) -> bool {

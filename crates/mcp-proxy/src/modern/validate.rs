@@ -26,8 +26,12 @@ pub fn is_modern(headers: &HeaderMap, message: &Message<'_>) -> bool {
         || matches!(single(headers, &PROTOCOL_VERSION), Ok(Some(version)) if Version::parse(version).is_some_and(Version::is_modern))
 }
 
-/// Checks what every modern request must have.
-pub fn request(headers: &HeaderMap, message: &Message<'_>) -> Result<(), Refusal> {
+/// Checks what every modern request must have. `supported`: what is told to a client of another version.
+pub fn request(
+    headers: &HeaderMap,
+    message: &Message<'_>,
+    supported: impl FnOnce() -> Vec<Version>,
+) -> Result<(), Refusal> {
     let meta = &message.params.meta;
     let version = meta
         .protocol_version
@@ -53,7 +57,7 @@ pub fn request(headers: &HeaderMap, message: &Message<'_>) -> Result<(), Refusal
     if !Version::parse(&version).is_some_and(Version::is_modern) {
         return Err(Refusal::UnsupportedVersion {
             requested: version.into_owned(),
-            supported: vec![Version::V20260728],
+            supported: supported(),
         });
     }
     equal(headers, &METHOD, "Mcp-Method", &message.method, false)?;

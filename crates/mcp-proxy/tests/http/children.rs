@@ -1,0 +1,327 @@
+//! Children that misbehave: each costs itself, never the bridge or another session.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::wait::{self, PATIENCE};
+
+use crate::bridge::{around, initialize, scripted, stubborn, tool};
+
+/// Waits until a process is gone; a zombie is not.
+pub(crate) async fn gone(pid: &str) {
+    let path = format!("/proc/{pid}");
+    wait::until_true(&format!("the end of process {pid}"), PATIENCE, || {
+        !std::path::Path::new(&path).exists()
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_child_that_dies_fails_every_call_at_once_and_its_session_is_gone() {
+    let bridge = scripted(&[]).start().await;
+    let (session, other) = (
+        bridge.open("2025-11-25").await,
+        bridge.open("2025-11-25").await,
+    );
+    let waiting = bridge
+        .post(&tool("held", "hold", json!({})))
+        .session(&session)
+        .send();
+    let dying = async {
+        bridge.tool(&session, "echo", json!({})).await;
+        let start = Instant::now();
+        let answer = bridge
+            .post(&tool("last", "exit", json!({ "status": 7 })))
+            .session(&session)
+            .send()
+            .await
+            .message()
+            .await;
+        (answer, start.elapsed())
+    };
+    let (mut waiting, (dying, took)) = tokio::join!(waiting, dying);
+    for (answer, id) in [(waiting.message().await, "held"), (dying, "last")] {
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&json!(id), &json!(-32603))
+        );
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert_eq!(message, "the MCP server process ended with exit status 7");
+    }
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(
+        bridge
+            .post(&tool(1, "echo", json!({})))
+            .session(&session)
+            .send()
+            .await
+            .status,
+        404
+    );
+    bridge.tool(&other, "echo", json!({})).await;
+    bridge.open("2025-11-25").await;
+}
+
+#[tokio::test]
+async fn a_child_killed_by_a_signal_says_so() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let answer = bridge
+        .post(&tool(1, "abort", json!({})))
+        .session(&session)
+        .send()
+        .await
+        .message()
+        .await;
+    assert_eq!(
+        answer["error"]["message"],
+        "the MCP server process was killed by signal 6"
+    );
+}
+
+#[tokio::test]
+async fn garbage_on_stdout_costs_one_log_line_each() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    assert_eq!(
+        bridge.tool(&session, "garbage", json!({})).await,
+        "after the garbage"
+    );
+    assert_eq!(
+        bridge
+            .tool(&session, "echo", json!({}))
+            .await
+            .matches("echo")
+            .count(),
+        1
+    );
+    assert!(bridge.logs.contain("it is not UTF-8"));
+    assert!(
+        bridge
+            .logs
+            .contain("skipped a line of the MCP server's stdout")
+    );
+}
+
+#[tokio::test]
+async fn an_over_long_line_is_dropped_without_being_gathered() {
+    let bridge = scripted(&[])
+        .with("MAX_MESSAGE_BYTES", "65536")
+        .start()
+        .await;
+    let session = bridge.open("2025-11-25").await;
+    let memory = || {
+        let statm =
+            std::fs::read_to_string(format!("/proc/{}/statm", bridge.process.id())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    let before = memory();
+    assert_eq!(
+        bridge
+            .tool(&session, "long_line", json!({ "bytes": 64 << 20 }))
+            .await,
+        "after the long line"
+    );
+    assert!(memory() < before + (16 << 20), "{before} -> {}", memory());
+    assert!(bridge.logs.contain("dropped an over-long line"));
+    bridge.tool(&session, "echo", json!({})).await;
+}
+
+#[tokio::test]
+async fn ten_mebibytes_go_both_ways() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    assert_eq!(
+        bridge
+            .tool(&session, "big", json!({ "bytes": 10 << 20 }))
+            .await
+            .len(),
+        10 << 20
+    );
+    let text = "y".repeat(7 << 20);
+    let echoed = bridge.tool(&session, "echo", json!({ "text": text })).await;
+    let echoed: Value = serde_json::from_str(&echoed).unwrap();
+    assert_eq!(
+        echoed["params"]["arguments"]["text"]
+            .as_str()
+            .unwrap()
+            .len(),
+        text.len()
+    );
+}
+
+#[tokio::test]
+async fn a_flood_on_stderr_is_drained_and_bounded_in_the_log() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    assert_eq!(
+        bridge
+            .tool(&session, "stderr", json!({ "lines": 50_000 }))
+            .await,
+        "after the flood"
+    );
+    let lines = bridge.logs.text().matches("eeeeeeeeee\"").count();
+    assert!(lines < 5000, "{lines} lines were logged");
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_everything_is_killed() {
+    let bridge = stubborn(&["--ignore-eof"]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let pid = bridge.tool(&session, "pid", json!({})).await;
+    let start = Instant::now();
+    bridge
+        .call(reqwest::Method::DELETE)
+        .session(&session)
+        .send()
+        .await;
+    gone(&pid).await;
+    assert!(
+        start.elapsed() >= Duration::from_secs(6),
+        "it was given time: {:?}",
+        start.elapsed()
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn grandchildren_end_with_the_group() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let grandchild = bridge.tool(&session, "fork", json!({})).await;
+    bridge
+        .call(reqwest::Method::DELETE)
+        .session(&session)
+        .send()
+        .await;
+    gone(&grandchild).await;
+}
+
+#[tokio::test]
+async fn a_grandchild_that_holds_stdout_does_not_hide_the_end_of_the_child() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let held = bridge
+        .post(&tool("held", "hold", json!({})))
+        .session(&session)
+        .send();
+    let fork = async {
+        bridge.tool(&session, "echo", json!({})).await;
+        bridge.tool(&session, "fork", json!({ "exit": true })).await
+    };
+    let start = Instant::now();
+    let (mut held, grandchild) = tokio::join!(held, fork);
+    let answer = held.message().await;
+    assert_eq!(
+        answer["error"]["message"],
+        "the MCP server process ended with exit status 3"
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    gone(&grandchild).await;
+}
+
+#[tokio::test]
+async fn a_child_gets_no_variable_that_is_not_listed() {
+    let bridge = scripted(&[])
+        .with("GATEWAY_JWT_SECRET", "not yours")
+        .with("REDIS_PASSWORD", "not yours")
+        .with("GITHUB_TOKEN", "yours")
+        .with("MCP_ENV", "GITHUB_TOKEN,NOT_SET")
+        .start()
+        .await;
+    let session = bridge.open("2025-11-25").await;
+    let environment = bridge.tool(&session, "environment", json!({})).await;
+    let environment: Value = serde_json::from_str(&environment).unwrap();
+    let mut names: Vec<&str> = environment
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    names.retain(|name| !["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"].contains(name));
+    assert_eq!(names, ["GITHUB_TOKEN"]);
+}
+
+#[tokio::test]
+async fn a_missing_command_stops_the_bridge_with_one_clear_line() {
+    for (command, said) in [
+        (
+            "no-such-command",
+            "the command `no-such-command` was not found on the PATH",
+        ),
+        (
+            "./no/such/file",
+            "the command `./no/such/file` is not an executable file",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let logs = testkit::process::Logs::default();
+        let (command, _) = around(&[command]).command(&directory);
+        let mut process = command.start(&logs).unwrap();
+        let status = process.wait(PATIENCE).await.unwrap();
+        assert_eq!(status.code(), Some(1));
+        logs.wait_for(said).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_ends_at_once_is_never_ready_and_says_why() {
+    let bridge = scripted(&["--exit", "9"]).start().await;
+    let mut answer = bridge.post(&initialize("2025-11-25")).send().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("mcp-session-id"), None);
+    assert_eq!(
+        answer.json().await["error"]["message"],
+        "the MCP server process ended with exit status 9"
+    );
+    bridge
+        .logs
+        .wait_for("the MCP server does not answer")
+        .await
+        .unwrap();
+    assert_eq!(bridge.readiness().await, 503);
+}
+
+#[tokio::test]
+async fn an_unanswered_initialize_ends_its_child() {
+    let directory = tempfile::tempdir().unwrap();
+    let pids = directory.path().join("pids");
+    std::fs::write(
+        directory.path().join("gateway.toml"),
+        "[proxy.limits]\ninitialize = 1\n",
+    )
+    .unwrap();
+    let config = directory.path().join("gateway.toml");
+    let bridge = scripted(&["--silent", "--announce", pids.to_str().unwrap()])
+        .with("GATEWAY_CONFIG", config.to_str().unwrap())
+        .start()
+        .await;
+    let mut answer = bridge.post(&initialize("2025-11-25")).send().await;
+    assert_eq!(answer.status, 504);
+    let body = answer.json().await;
+    assert_eq!(
+        (&body["id"], &body["error"]["code"]),
+        (&json!("init"), &json!(-32603))
+    );
+    for pid in std::fs::read_to_string(&pids).unwrap().lines().take(2) {
+        gone(pid).await;
+    }
+}
+
+#[tokio::test]
+async fn children_die_with_a_killed_bridge() {
+    let mut bridge = stubborn(&["--ignore-eof"]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let pid = bridge.tool(&session, "pid", json!({})).await;
+    bridge.process.kill().await.unwrap();
+    gone(&pid).await;
+}

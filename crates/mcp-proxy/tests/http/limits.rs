@@ -1,0 +1,139 @@
+//! Bounds: what is over them is refused at once, and what is left idle goes.
+
+use reqwest::Method;
+use serde_json::json;
+use testkit::wait::{self, PATIENCE};
+
+use crate::bridge::{initialize, scripted, tool};
+
+const ANNA: [(&str, &str); 4] = [
+    ("x-auth-subject", "1"),
+    ("x-auth-login", "anna"),
+    ("x-auth-client", "a"),
+    ("x-auth-scope", ""),
+];
+const BEN: [(&str, &str); 4] = [
+    ("x-auth-subject", "2"),
+    ("x-auth-login", "ben"),
+    ("x-auth-client", "a"),
+    ("x-auth-scope", ""),
+];
+
+#[tokio::test]
+async fn sessions_are_bounded_in_all_and_freed_by_delete() {
+    let bridge = scripted(&[]).with("MAX_SESSIONS", "2").ready().await;
+    let first = bridge.open("2025-11-25").await;
+    let _second = bridge.open("2025-11-25").await;
+    let mut full = bridge.post(&initialize("2025-11-25")).send().await;
+    assert_eq!(full.status, 503);
+    assert!(full.header("retry-after").is_some());
+    let body = full.json().await;
+    assert_eq!(
+        (&body["id"], &body["error"]["code"]),
+        (&json!("init"), &json!(-32603))
+    );
+    bridge.call(Method::DELETE).session(&first).send().await;
+    wait::until("room", PATIENCE, || async {
+        (bridge.post(&initialize("2025-11-25")).send().await.status == 200).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn sessions_are_bounded_per_person() {
+    let setup = scripted(&[])
+        .with("REQUIRE_IDENTITY", "true")
+        .with("MAX_SESSIONS_PER_SUBJECT", "1");
+    let bridge = setup.ready().await;
+    bridge.open_as("2025-11-25", &ANNA).await;
+    let full = bridge
+        .post(&initialize("2025-11-25"))
+        .headers(&ANNA)
+        .send()
+        .await;
+    assert_eq!(full.status, 429);
+    assert!(full.header("retry-after").is_some());
+    bridge.open_as("2025-11-25", &BEN).await;
+}
+
+#[tokio::test]
+async fn calls_in_flight_are_bounded() {
+    let bridge = scripted(&[]).with("MAX_IN_FLIGHT", "2").start().await;
+    let session = bridge.open("2025-11-25").await;
+    let hold = |id: usize| {
+        Box::pin(
+            bridge
+                .post(&tool(id, "hold", json!({})))
+                .session(&session)
+                .send(),
+        )
+    };
+    // Nothing releases them, so what is answered first is the refusal of the one too many.
+    let (third, _, _) = futures_util::future::select_all((0..3).map(hold)).await;
+    assert_eq!(third.status, 429);
+    assert!(third.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn an_idle_session_ends_although_a_get_stream_is_open() {
+    let bridge = scripted(&[]).with("SESSION_TIMEOUT", "1").start().await;
+    let session = bridge.open("2025-11-25").await;
+    let pid = bridge.tool(&session, "pid", json!({})).await;
+    let mut stream = bridge.call(Method::GET).session(&session).send().await;
+    assert_eq!(stream.status, 200);
+    stream.events().await;
+    crate::children::gone(&pid).await;
+    assert_eq!(
+        bridge
+            .post(&tool(1, "echo", json!({})))
+            .session(&session)
+            .send()
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_is_given_up_and_cancelled() {
+    let bridge = scripted(&[]).with("REQUEST_TIMEOUT", "1").start().await;
+    let session = bridge.open("2025-11-25").await;
+    let body = bridge
+        .post(&tool(4, "hold", json!({})))
+        .session(&session)
+        .send()
+        .await
+        .message()
+        .await;
+    assert_eq!(
+        (&body["id"], &body["error"]["code"]),
+        (&json!(4), &json!(-32001))
+    );
+    let seen = bridge.tool(&session, "notified", json!({})).await;
+    assert!(seen.contains("notifications/cancelled"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_loses_its_stream_and_stalls_nobody() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    // 60 MB of notifications for a reader that takes none of them.
+    let stuck = bridge
+        .post(&tool(1, "flood", json!({ "messages": 60_000 })))
+        .session(&session)
+        .send()
+        .await;
+    // The child is not stalled: it gets to the next call. (One that takes streams would get the logs.)
+    let next = bridge.post(&tool(2, "echo", json!({}))).session(&session);
+    let mut next = next
+        .without("accept")
+        .header("accept", "application/json")
+        .send()
+        .await;
+    assert_eq!(next.json().await["id"], 2);
+    let memory = std::fs::read_to_string(format!("/proc/{}/statm", bridge.process.id())).unwrap();
+    let memory = memory.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096;
+    assert!(memory < 64 << 20, "{memory} bytes");
+    drop(stuck);
+}

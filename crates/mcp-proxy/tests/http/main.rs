@@ -1,0 +1,27 @@
+//! `mcp-proxy` at its HTTP boundary: the real binary on a free port, around small MCP servers that misbehave on purpose.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where its expectation does"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "`json!({})` reads better than `&json!({})`"
+)]
+#![expect(
+    clippy::too_many_lines,
+    reason = "a table of cases is read from top to bottom"
+)]
+
+mod bridge;
+
+mod children;
+mod eras;
+mod input;
+mod limits;
+mod sessions;
+mod stop;
+mod streams;
+mod who;

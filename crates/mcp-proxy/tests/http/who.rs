@@ -1,0 +1,217 @@
+//! Who may call: Host, Origin, and the identity headers.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::bridge::{initialize, scripted, tool};
+
+const ANNA: [(&str, &str); 4] = [
+    ("x-auth-subject", "github:1"),
+    ("x-auth-login", "anna"),
+    ("x-auth-client", "client-a"),
+    ("x-auth-scope", ""),
+];
+const BEN: [(&str, &str); 4] = [
+    ("x-auth-subject", "github:2"),
+    ("x-auth-login", "ben"),
+    ("x-auth-client", "client-a"),
+    ("x-auth-scope", "mcp"),
+];
+const ANNA_ELSEWHERE: [(&str, &str); 4] = [
+    ("x-auth-subject", "github:1"),
+    ("x-auth-login", "anna"),
+    ("x-auth-client", "client-b"),
+    ("x-auth-scope", ""),
+];
+
+#[tokio::test]
+async fn a_foreign_origin_is_forbidden_on_every_method_and_path() {
+    let bridge = scripted(&[])
+        .with("ALLOWED_ORIGINS", "https://app.example.com")
+        .start()
+        .await;
+    for method in [
+        Method::POST,
+        Method::GET,
+        Method::DELETE,
+        Method::PUT,
+        Method::OPTIONS,
+    ] {
+        for path in ["/mcp", "/mcp/", "/elsewhere"] {
+            for origin in [
+                "https://evil.example.com",
+                "null",
+                "http://localhost.evil.com",
+            ] {
+                let call = bridge
+                    .call(method.clone())
+                    .path(path)
+                    .header("origin", origin);
+                assert_eq!(call.send().await.status, 403, "{method} {path} {origin}");
+            }
+        }
+    }
+    for origin in [
+        "http://localhost:6274",
+        "http://127.0.0.1",
+        "https://app.example.com",
+    ] {
+        let call = bridge
+            .post(&initialize("2025-11-25"))
+            .header("origin", origin);
+        assert_eq!(call.send().await.status, 200, "{origin}");
+    }
+    let twice = bridge.post(&initialize("2025-11-25"));
+    let twice = twice
+        .header("origin", "http://localhost")
+        .header("origin", "http://localhost");
+    assert_eq!(twice.send().await.status, 403);
+}
+
+#[tokio::test]
+async fn a_foreign_host_is_forbidden() {
+    let bridge = scripted(&[])
+        .with("ALLOWED_HOSTS", "mcp-fetch.example.com,*.localhost")
+        .start()
+        .await;
+    for host in [
+        "localhost",
+        "127.0.0.1:3000",
+        "[::1]:80",
+        "mcp-fetch.example.com",
+        "mcp-echo.localhost:8080",
+    ] {
+        assert_eq!(
+            bridge
+                .post(&initialize("2025-11-25"))
+                .header("host", host)
+                .send()
+                .await
+                .status,
+            200,
+            "{host}"
+        );
+    }
+    for host in [
+        "evil.example.com",
+        "localhost.evil.com",
+        "127.0.0.1.nip.io",
+        "169.254.169.254",
+    ] {
+        for path in ["/mcp", "/elsewhere"] {
+            let call = bridge
+                .post(&initialize("2025-11-25"))
+                .path(path)
+                .header("host", host);
+            assert_eq!(call.send().await.status, 403, "{host} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn identity_is_required_exactly_once() {
+    let bridge = scripted(&[]).with("REQUIRE_IDENTITY", "true").start().await;
+    let mut nobody = bridge.post(&initialize("2025-11-25")).send().await;
+    assert_eq!(nobody.status, 401);
+    assert!(nobody.text().await.contains("gateway"));
+    assert_eq!(
+        bridge.call(Method::GET).session("x").send().await.status,
+        401
+    );
+    assert_eq!(
+        bridge.call(Method::DELETE).session("x").send().await.status,
+        401
+    );
+    assert_eq!(
+        bridge.call(Method::GET).path("/other").send().await.status,
+        401
+    );
+    for (index, (name, _)) in ANNA.iter().enumerate() {
+        let mut some = ANNA.to_vec();
+        some.remove(index);
+        let call = bridge.post(&initialize("2025-11-25")).headers(&some);
+        assert_eq!(call.send().await.status, 500, "without {name}");
+        let call = bridge
+            .post(&initialize("2025-11-25"))
+            .headers(&ANNA)
+            .header(name, "twice");
+        assert_eq!(call.send().await.status, 500, "{name} twice");
+        if *name != "x-auth-scope" {
+            let call = bridge
+                .post(&initialize("2025-11-25"))
+                .headers(&some)
+                .header(name, "");
+            assert_eq!(call.send().await.status, 500, "{name} empty");
+        }
+    }
+    bridge.open_as("2025-11-25", &ANNA).await;
+}
+
+#[tokio::test]
+async fn a_session_answers_only_to_the_person_and_client_that_opened_it() {
+    let bridge = scripted(&[]).with("REQUIRE_IDENTITY", "true").start().await;
+    let session = bridge.open_as("2025-11-25", &ANNA).await;
+    let ask = |who: &'static [(&str, &str)]| {
+        bridge
+            .post(&tool(1, "echo", json!({})))
+            .session(&session)
+            .headers(who)
+    };
+    let mut unknown = bridge
+        .post(&tool(1, "echo", json!({})))
+        .session("unknown")
+        .headers(&BEN)
+        .send()
+        .await;
+    let unknown = (unknown.status, unknown.text().await);
+    for other in [&BEN, &ANNA_ELSEWHERE] {
+        let mut answer = ask(other).send().await;
+        assert_eq!(
+            (answer.status, answer.text().await),
+            unknown,
+            "the same answer as for an unknown session"
+        );
+        for method in [Method::GET, Method::DELETE] {
+            let call = bridge.call(method.clone()).session(&session).headers(other);
+            assert_eq!(call.send().await.status, 404, "{method}");
+        }
+    }
+    assert_eq!(ask(&ANNA).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn forwarded_headers_change_nothing() {
+    let bridge = scripted(&[]).with("REQUIRE_IDENTITY", "true").start().await;
+    let call = bridge.post(&initialize("2025-11-25")).headers(&ANNA);
+    let call = call
+        .header("host", "evil.example.com")
+        .header("x-forwarded-host", "localhost");
+    assert_eq!(call.send().await.status, 403);
+    let call = bridge
+        .post(&initialize("2025-11-25"))
+        .headers(&ANNA)
+        .header("x-forwarded-host", "evil.example.com");
+    assert_eq!(
+        call.header("forwarded", "host=evil").send().await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn modern_requests_share_a_child_per_person_and_never_between_persons() {
+    let bridge = scripted(&["--modern"])
+        .with("REQUIRE_IDENTITY", "true")
+        .ready()
+        .await;
+    let pid = async |who: &[(&str, &str)]| {
+        let mut answer = crate::eras::modern(&bridge, 1, "pid", json!({}))
+            .headers(who)
+            .send()
+            .await;
+        answer.message().await["result"]["content"][0]["text"].to_string()
+    };
+    let anna = pid(&ANNA).await;
+    assert_eq!(anna, pid(&ANNA).await);
+    assert_eq!(anna, pid(&ANNA_ELSEWHERE).await, "one person, two clients");
+    assert_ne!(anna, pid(&BEN).await);
+}

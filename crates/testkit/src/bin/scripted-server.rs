@@ -1,0 +1,312 @@
+//! A stdio MCP server that behaves as badly as it is told to, for the tests of `mcp-proxy`.
+//!
+//! `tools/call` names what it does (see [`Server::call`]); flags change it as a whole:
+//!
+//! - `--modern`: speaks 2026-07-28, too; a process belongs to the era of its first message;
+//! - `--ignore-eof`: goes on after its stdin was closed (with `sh -c 'trap "" TERM; exec …'` it ignores SIGTERM, too);
+//! - `--silent`: reads and never answers; `--silent-initialize`: does not answer `initialize`;
+//! - `--exit STATUS`: ends at once; `--announce FILE`: appends its process id to a file.
+
+#![expect(clippy::print_stdout, reason = "stdout is the transport")]
+#![expect(clippy::print_stderr, reason = "flooding stderr is one of its manners")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "its environment is what it is asked to show"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a member that a JSON value does not have is null"
+)]
+
+use std::io::{BufRead as _, Write as _};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+#[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+struct Flags {
+    modern: bool,
+    ignore_eof: bool,
+    silent: bool,
+    silent_initialize: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Era {
+    Legacy,
+    Modern,
+}
+
+#[derive(Debug, Default)]
+struct Server {
+    flags: Flags,
+    era: Option<Era>,
+    /// Calls that wait for `release`.
+    held: Vec<Value>,
+    /// The call that waits for the client's answer.
+    asking: Option<Value>,
+    /// Notifications that came.
+    notified: Vec<Value>,
+    /// Ids of requests to listen.
+    listening: Vec<Value>,
+}
+
+fn main() -> std::process::ExitCode {
+    let mut flags = Flags::default();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--modern" => flags.modern = true,
+            "--ignore-eof" => flags.ignore_eof = true,
+            "--silent" => flags.silent = true,
+            "--silent-initialize" => flags.silent_initialize = true,
+            "--exit" => return exit_status(arguments.next().as_deref()),
+            "--announce" => announce(arguments.next().as_deref()),
+            other => {
+                eprintln!("scripted-server: unknown flag {other}");
+                return std::process::ExitCode::from(2);
+            }
+        }
+    }
+    let mut server = Server {
+        flags,
+        ..Server::default()
+    };
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { break };
+        match serde_json::from_str(&line) {
+            Ok(message) if !server.flags.silent => {
+                if let Some(status) = server.take(&message) {
+                    return status;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => eprintln!("scripted-server: not JSON: {error}"),
+        }
+    }
+    if server.flags.ignore_eof {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+    std::process::ExitCode::SUCCESS
+}
+
+fn exit_status(text: Option<&str>) -> std::process::ExitCode {
+    std::process::ExitCode::from(text.and_then(|text| text.parse().ok()).unwrap_or(1))
+}
+
+fn announce(file: Option<&str>) {
+    let file = file.map(|file| {
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(file)
+    });
+    if let Some(Ok(mut file)) = file {
+        // A test that waits for the line says so when it does not come.
+        let _ = writeln!(file, "{}", std::process::id());
+    }
+}
+
+fn send(message: &Value) {
+    println!("{message}");
+}
+
+fn raw(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    // A reader that is gone is noticed at the next message.
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+impl Server {
+    fn take(&mut self, message: &Value) -> Option<std::process::ExitCode> {
+        let Some(method) = message["method"].as_str() else {
+            // The client's answer to what was asked.
+            if let Some(id) = self.asking.take() {
+                self.result(&id, &json!({ "content": [text(&message.to_string())] }));
+            }
+            return None;
+        };
+        let id = &message["id"];
+        let modern =
+            message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"].is_string();
+        let era = if modern && self.flags.modern {
+            Era::Modern
+        } else {
+            Era::Legacy
+        };
+        let mine = *self.era.get_or_insert(era);
+        if mine != era && !id.is_null() {
+            error(id, -32600, "this process belongs to the other era");
+            return None;
+        }
+        match method {
+            _ if id.is_null() => self.notified.push(message.clone()),
+            "initialize" if self.flags.silent_initialize => {}
+            "initialize" => self.result(
+                id,
+                &json!({
+                    "protocolVersion": message["params"]["protocolVersion"],
+                    "capabilities": { "tools": {} },
+                    "serverInfo": { "name": "scripted-server", "version": "1" },
+                }),
+            ),
+            "server/discover" if mine == Era::Modern => self.result(
+                id,
+                &json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private" }),
+            ),
+            "tools/list" => self.result(id, &json!({ "tools": [
+                { "name": "echo", "inputSchema": { "type": "object" } },
+                { "name": "regional", "inputSchema": { "type": "object",
+                    "properties": { "region": { "type": "string", "x-mcp-header": "Region" } } } },
+            ], "ttlMs": 0, "cacheScope": "private" })),
+            "subscriptions/listen" if mine == Era::Modern => {
+                self.listening.push(id.clone());
+                send(&json!({ "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+                    "params": { "_meta": { SUBSCRIPTION: id }, "notifications": message["params"]["notifications"] } }));
+            }
+            "tools/call" => return self.call(id, &message["params"]),
+            "ping" => self.result(id, &json!({})),
+            _ => error(id, -32601, "Method not found"),
+        }
+        None
+    }
+
+    fn result(&self, id: &Value, result: &Value) {
+        let mut result = result.clone();
+        if self.era == Some(Era::Modern) {
+            result["resultType"] = json!("complete");
+        }
+        send(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+    }
+
+    /// One manner per tool name.
+    #[expect(clippy::too_many_lines, reason = "a table: one short arm per manner")]
+    fn call(&mut self, id: &Value, params: &Value) -> Option<std::process::ExitCode> {
+        let arguments = &params["arguments"];
+        let number = |name: &str| arguments[name].as_u64().unwrap_or(0);
+        let size = |name: &str| usize::try_from(number(name)).unwrap_or(0);
+        let answer = |server: &Self, content: &str| {
+            server.result(id, &json!({ "content": [text(content)] }));
+        };
+        match params["name"].as_str().unwrap_or_default() {
+            // What arrived, and the id it arrived under.
+            "echo" | "regional" => answer(self, &json!({ "id": id, "params": params }).to_string()),
+            "progress" => {
+                for step in 0..number("steps") {
+                    send(
+                        &json!({ "jsonrpc": "2.0", "method": "notifications/progress",
+                        "params": { "progressToken": params["_meta"]["progressToken"], "progress": step } }),
+                    );
+                }
+                answer(self, "done");
+            }
+            "log" => {
+                send(
+                    &json!({ "jsonrpc": "2.0", "method": "notifications/message",
+                    "params": { "level": "info", "data": arguments["data"] } }),
+                );
+                answer(self, "logged");
+            }
+            // Asks the client something and answers with what it said.
+            "ask" => {
+                self.asking = Some(id.clone());
+                send(&json!({ "jsonrpc": "2.0", "id": "question", "method": "roots/list" }));
+            }
+            // Says something that belongs to no call.
+            "notify" => {
+                send(
+                    &json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed",
+                    "params": { "note": arguments["note"] } }),
+                );
+                answer(self, "notified");
+            }
+            // Tells every listener.
+            "tell_listeners" => {
+                for listener in &self.listening {
+                    send(
+                        &json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed",
+                        "params": { "_meta": { SUBSCRIPTION: listener } } }),
+                    );
+                }
+                answer(self, "told");
+            }
+            "hold" => self.held.push(id.clone()),
+            "release" => {
+                for held in self.held.drain(..).rev() {
+                    send(
+                        &json!({ "jsonrpc": "2.0", "id": held, "result": { "content": [text("released")] } }),
+                    );
+                }
+                answer(self, "released");
+            }
+            "notified" => answer(self, &Value::from(self.notified.clone()).to_string()),
+            "pid" => answer(self, &std::process::id().to_string()),
+            "environment" => {
+                let all: serde_json::Map<String, Value> = std::env::vars()
+                    .map(|(name, value)| (name, value.into()))
+                    .collect();
+                answer(self, &Value::from(all).to_string());
+            }
+            "exit" => {
+                return Some(std::process::ExitCode::from(
+                    u8::try_from(number("status")).unwrap_or(1),
+                ));
+            }
+            "abort" => std::process::abort(),
+            // A child of its own that holds stdout; ends itself if `exit` is set.
+            "fork" => {
+                let child = std::process::Command::new("sleep").arg("600").spawn();
+                let pid = child.map_or(0, |child| child.id());
+                answer(self, &pid.to_string());
+                if arguments["exit"] == true {
+                    return Some(std::process::ExitCode::from(3));
+                }
+            }
+            "garbage" => {
+                raw(b"hello, I am a debug line\n\xff\xfe not text\nnull\n42\n[]\n{\"jsonrpc\":\"2.0\"\n\n{\"a\":1}\n");
+                raw(b"{\"jsonrpc\":\"2.0\",\"id\":99999,\"result\":{}}\n");
+                answer(self, "after the garbage");
+            }
+            "long_line" => {
+                raw(&vec![b'x'; size("bytes")]);
+                raw(b"\n");
+                answer(self, "after the long line");
+            }
+            "big" => answer(self, &"x".repeat(size("bytes"))),
+            "stderr" => {
+                for _ in 0..number("lines") {
+                    eprintln!("{}", "e".repeat(100));
+                }
+                answer(self, "after the flood");
+            }
+            // Floods the client with notifications of a call.
+            "flood" => {
+                for step in 0..number("messages") {
+                    send(
+                        &json!({ "jsonrpc": "2.0", "method": "notifications/message",
+                        "params": { "level": "info", "data": format!("{step} {}", "f".repeat(1000)) } }),
+                    );
+                }
+                answer(self, "after the flood");
+            }
+            _ => error(id, -32602, "unknown tool"),
+        }
+        None
+    }
+}
+
+fn text(text: &str) -> Value {
+    json!({ "type": "text", "text": text })
+}
+
+fn error(id: &Value, code: i32, message: &str) {
+    send(&json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } }));
+}
