@@ -8,3 +8,6 @@ mod sdk_clients;
 mod github;
 mod restart;
 mod consent_attack;
+mod answer;
+mod bad_input;
+mod secrets_in_logs;
