@@ -24,7 +24,8 @@ import preflight
 import services
 from processes import Failure, Processes
 
-PLACE = build.ROOT / ".dev"
+# A test, or a second gateway on this machine, has a place of its own.
+PLACE = Path(os.environ.get("GATEWAY_DEV_PLACE") or build.ROOT / ".dev")
 
 
 class Stopped(Exception):

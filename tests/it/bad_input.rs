@@ -400,7 +400,7 @@ async fn the_mcp_endpoint_answers_nonsense_from_a_signed_in_person() -> Result<(
         .token()
         .await?;
     let session = granted.session().await?;
-    let post = |kind: &str, body: &str| -> Result<RequestBuilder> {
+    let send = |kind: &str, body: &str| -> Result<RequestBuilder> {
         let request = http
             .post(gateway.mcp_url("mcp-echo")?)
             .header("accept", "application/json, text/event-stream")
@@ -410,21 +410,21 @@ async fn the_mcp_endpoint_answers_nonsense_from_a_signed_in_person() -> Result<(
             .bearer_auth(&granted.tokens.access);
         Ok(request.body(body.to_owned()))
     };
-    assert_snapshot!(answer::of(post("application/json", "{\"jsonrpc\": ")?, port).await?, @r#"
+    assert_snapshot!(answer::of(send("application/json", "{\"jsonrpc\": ")?, port).await?, @r#"
     400 Bad Request
     content-type: application/json
     cache-control: no-store
 
     {"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the text is not valid JSON: EOF while parsing a value at line 1 column 12"}}
     "#);
-    assert_snapshot!(answer::of(post("application/json", "42")?, port).await?, @r#"
+    assert_snapshot!(answer::of(send("application/json", "42")?, port).await?, @r#"
     400 Bad Request
     content-type: application/json
     cache-control: no-store
 
     {"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"not a JSON-RPC 2.0 message: it is not an object"}}
     "#);
-    assert_snapshot!(answer::of(post("text/plain", "{}")?, port).await?, @r#"
+    assert_snapshot!(answer::of(send("text/plain", "{}")?, port).await?, @r#"
     415 Unsupported Media Type
     content-type: application/json
     cache-control: no-store
@@ -432,7 +432,7 @@ async fn the_mcp_endpoint_answers_nonsense_from_a_signed_in_person() -> Result<(
     {"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"unsupported media type: the body must be application/json in UTF-8"}}
     "#);
     let huge = json!({"jsonrpc": "2.0", "id": 1, "method": "x".repeat(20_000)}).to_string();
-    assert_snapshot!(answer::of(post("application/json", &huge)?, port).await?, @r#"
+    assert_snapshot!(answer::of(send("application/json", &huge)?, port).await?, @r#"
     413 Payload Too Large
     content-type: application/json
     cache-control: no-store

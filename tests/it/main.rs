@@ -11,3 +11,4 @@ mod consent_attack;
 mod answer;
 mod bad_input;
 mod secrets_in_logs;
+mod dev;

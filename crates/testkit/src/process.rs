@@ -221,6 +221,16 @@ impl Process {
             .with_context(|| format!("{}: cannot be sent {signal:?}", self.name))
     }
 
+    /// Sends SIGINT to its whole group, as a terminal does on Ctrl-C.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such process any more.
+    pub fn interrupt(&self) -> Result<()> {
+        rustix::process::kill_process_group(self.pid()?, Signal::INT)
+            .with_context(|| format!("{}: cannot be interrupted", self.name))
+    }
+
     /// Waits for the end, at most for `limit`.
     ///
     /// # Errors
@@ -265,6 +275,62 @@ impl Drop for Process {
         }
         let _ = self.child.wait();
     }
+}
+
+/// A process as the system knows it: ids are used again, start times are not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descendant {
+    /// Its id.
+    pub id: u32,
+    /// The command's name, cut at 15 characters.
+    pub name: String,
+    parent: u32,
+    zombie: bool,
+    started: String,
+}
+
+impl Descendant {
+    /// Whether it still runs.
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        read_process(self.id).is_some_and(|now| now.started == self.started && !now.zombie)
+    }
+}
+
+/// All living children of a process, their children, and so on, whatever group or session they are in. Linux only.
+///
+/// # Errors
+///
+/// If there is no `/proc`.
+pub fn descendants(of: u32) -> Result<Vec<Descendant>> {
+    let entries = std::fs::read_dir("/proc").context("/proc")?;
+    let all: Vec<Descendant> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(read_process)
+        .filter(|process| !process.zombie)
+        .collect();
+    let mut found: Vec<Descendant> = Vec::new();
+    let mut parents = vec![of];
+    while let Some(parent) = parents.pop() {
+        let children = all.iter().filter(|process| process.parent == parent);
+        parents.extend(children.clone().map(|process| process.id));
+        found.extend(children.cloned());
+    }
+    Ok(found)
+}
+
+/// Reads `/proc/ID/stat` (proc(5)): the name in parentheses may hold anything, the fields after it are plain.
+fn read_process(id: u32) -> Option<Descendant> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (head, tail) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    Some(Descendant {
+        id,
+        name: head.split_once('(')?.1.to_owned(),
+        parent: fields.get(1)?.parse().ok()?,
+        zombie: *fields.first()? == "Z",
+        started: (*fields.get(19)?).to_owned(),
+    })
 }
 
 /// Reads one address of the file that `mcp-auth` and `mcp-proxy` write with `--address-file`: lines `name=address:port`.
