@@ -28,7 +28,8 @@ pub struct AuthorizeParams {
     code_challenge: Option<String>,
     code_challenge_method: Option<String>,
     resource: Vec<String>,
-    repeated: Option<&'static str>,
+    /// Names that came more than once.
+    repeated: Vec<&'static str>,
 }
 
 /// A complete, checked request. It exists only after [`AuthorizeParams::check`].
@@ -129,7 +130,7 @@ impl AuthorizeParams {
                 _ => continue,
             };
             if slot.replace(value).is_some() {
-                params.repeated = Some(name);
+                params.repeated.push(name);
             }
         }
         params
@@ -137,7 +138,7 @@ impl AuthorizeParams {
 
     /// The client that must be looked up first.
     pub fn client_id(&self) -> Result<ClientId, PageError> {
-        if self.repeated == Some("client_id") {
+        if self.repeated.contains(&"client_id") {
             return Err(PageError::ClientIdMissing);
         }
         let text = self
@@ -149,7 +150,7 @@ impl AuthorizeParams {
 
     /// The established address: requested, and registered by this client.
     pub fn redirect_uri(&self, metadata: &ClientMetadata) -> Result<RedirectUri, PageError> {
-        if self.repeated == Some("redirect_uri") {
+        if self.repeated.contains(&"redirect_uri") {
             return Err(PageError::RedirectMissing);
         }
         let text = self
@@ -206,7 +207,7 @@ impl AuthorizeParams {
     }
 
     fn check_shape(&self) -> Result<(), (ErrorCode, &'static str)> {
-        if self.repeated.is_some() {
+        if !self.repeated.is_empty() {
             return Err((ErrorCode::InvalidRequest, "a parameter is repeated"));
         }
         if self
