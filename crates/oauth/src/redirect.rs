@@ -74,6 +74,10 @@ impl RedirectUri {
             return Err(Refused::Fragment);
         }
         let url = Url::parse(text).map_err(|_| Refused::NotAbsolute)?;
+        // In upper case, http would not be recognised as loopback, and the person would not be warned.
+        if !text.starts_with(url.scheme()) {
+            return Err(Refused::Scheme);
+        }
         if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
             return Err(Refused::UserInfo);
         }
@@ -303,6 +307,8 @@ mod tests {
             "https://*.example.com/",
             "https://exa mple.com/",
             "https://EXAMPLE.com/",
+            "HTTPS://example.com/",
+            "Http://localhost/cb",
             "https://example.com./cb",
             "https://ex%61mple.com/",
             "https:///cb",
