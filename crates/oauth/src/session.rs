@@ -239,6 +239,18 @@ impl Session {
         }
     }
 
+    /// Whether the code was given out for this session, to this client.
+    #[must_use]
+    pub fn is_code_of(&self, code: &AuthorizationCode, client_id: &ClientId) -> bool {
+        let is_ours = match &self.stage {
+            Stage::CodeIssued { code: issued, .. } | Stage::Active { code: issued, .. } => {
+                issued.matches(&code.secret)
+            }
+            Stage::Revoked { .. } => false,
+        };
+        is_ours && self.client_id == *client_id
+    }
+
     /// Whether a refresh token, spent or not, was given out for this session.
     #[must_use]
     pub fn is_genuine(&self, token: &RefreshToken, key: &DerivationKey) -> bool {
@@ -406,6 +418,9 @@ impl Session {
     pub fn revoke_token(mut self, token: TokenId, expires_at: Timestamp, now: Timestamp) -> Self {
         if let Stage::Active { revoked_tokens, .. } = &mut self.stage {
             revoked_tokens.retain(|revoked| now < revoked.expires_at);
+            if revoked_tokens.iter().any(|revoked| revoked.id == token) {
+                return self;
+            }
             if revoked_tokens.len() >= REVOKED_TOKENS {
                 return self.revoke(Revocation::Requested, now);
             }

@@ -237,6 +237,17 @@ fn one_access_token_can_be_ended_alone() {
 }
 
 #[test]
+fn ending_one_access_token_again_counts_once() {
+    let (mut session, _) = active();
+    let one = TokenId::generate(&SystemEntropy);
+    for _ in 0..=REVOKED_TOKENS {
+        session = session.revoke_token(one.clone(), at(4000), at(2));
+    }
+    assert!(!session.admits_token(&one, at(3)));
+    assert!(session.is_alive(at(3)));
+}
+
+#[test]
 fn ending_many_access_tokens_ends_the_session_rather_than_forgetting_one() {
     let (mut session, _) = active();
     for _ in 0..=REVOKED_TOKENS {
