@@ -64,6 +64,12 @@ impl Decisions {
         self.take(&Notice::Lost);
     }
 
+    /// Forgets what rests on something that this instance has just changed. The feed tells it too, but later than the
+    /// answer to whoever asked for the change.
+    pub(crate) fn learn(&self, event: Event) {
+        self.take(&Notice::Changed(event));
+    }
+
     fn take(&self, notice: &Notice) {
         let inner = &self.0;
         if matches!(notice, Notice::Lost) {

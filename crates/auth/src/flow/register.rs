@@ -3,7 +3,7 @@
 use oauth::client::{Client, IssuedSecrets};
 use oauth::client_metadata::ClientMetadataRequest;
 use oauth::{ClientId, ErrorCode};
-use store::Registration;
+use store::{Event, Registration};
 
 use super::Refusal;
 use crate::app::AppState;
@@ -100,6 +100,9 @@ pub(crate) async fn delete(state: &AppState, client: &Client) -> Result<(), Refu
         .store
         .delete_client(&client.id, state.clock.now())
         .await?;
+    state
+        .decisions
+        .learn(Event::ClientChanged(client.id.to_string()));
     tracing::info!(target: "audit", event = "client_deleted", client = %client.id, "client deleted");
     Ok(())
 }

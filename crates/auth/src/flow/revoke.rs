@@ -3,6 +3,7 @@
 use oauth::client::Client;
 use oauth::session::Revocation;
 use oauth::token::RefreshToken;
+use store::Event;
 
 use super::Refusal;
 use crate::app::AppState;
@@ -22,6 +23,9 @@ pub(crate) async fn revoke(state: &AppState, client: &Client, token: &str) -> Re
                 .store
                 .revoke_session(&session.id, Revocation::Requested, lifetime, now)
                 .await?;
+            state
+                .decisions
+                .learn(Event::SessionChanged(session.id.to_string()));
             tracing::info!(target: "audit", event = "session_revoked", session = %session.id, client = %client.id,
                 "session revoked by its client");
         }
@@ -36,6 +40,9 @@ pub(crate) async fn revoke(state: &AppState, client: &Client, token: &str) -> Re
             .store
             .revoke_access_token(&claims.sid, &claims.jti, end, lifetime, now)
             .await?;
+        state
+            .decisions
+            .learn(Event::SessionChanged(claims.sid.to_string()));
         tracing::info!(target: "audit", event = "token_revoked", session = %claims.sid, client = %client.id,
             "access token revoked by its client");
     }

@@ -7,7 +7,7 @@ use oauth::session::{self, Revocation, Session};
 use oauth::token::{AuthorizationCode, RefreshToken};
 use oauth::{ClientId, ErrorCode, ScopeSet, Timestamp, TokenId};
 use serde::Serialize;
-use store::{Redemption, Refresh};
+use store::{Event, Redemption, Refresh};
 use zeroize::Zeroizing;
 
 use super::Refusal;
@@ -87,7 +87,10 @@ pub(crate) async fn exchange_code(
         )
     })?;
     let now = state.clock.now();
-    if let Some(session) = state.store.session(&code.session, now).await? {
+    // Only who holds the code may learn what it is for.
+    if let Some(session) = state.store.session(&code.session, now).await?
+        && session.is_code_of(&code, &client.id)
+    {
         check_resources(state, &session, grant.resources)?;
     }
     let attempt = session::Redemption {
@@ -113,6 +116,9 @@ pub(crate) async fn exchange_code(
             answer(state, client, &session, None, now)
         }
         Redemption::Replayed(session) => {
+            state
+                .decisions
+                .learn(Event::SessionChanged(session.id.to_string()));
             tracing::warn!(target: "audit", event = "code_reused", session = %session.id, subject = %session.person.subject,
                 client = %client.id, "a code was presented again: its session is revoked");
             Err(refused())
@@ -140,14 +146,23 @@ pub(crate) async fn client_of_refresh_token(
     let Some(token) = RefreshToken::parse(refresh_token) else {
         return Ok(credentials);
     };
+    // A session that is gone says nothing against the client: it signs in again and keeps its registration.
     let session = state
         .store
         .session(&token.session, state.clock.now())
-        .await?;
+        .await?
+        .ok_or_else(refresh_refused)?;
     Ok(ClientCredentials {
-        client_id: session.map(|session| session.client_id.to_string()),
+        client_id: Some(session.client_id.to_string()),
         ..credentials
     })
+}
+
+fn refresh_refused() -> Refusal {
+    Refusal::told(
+        ErrorCode::InvalidGrant,
+        "the refresh token is wrong, spent or expired, or belongs to another client; sign in again",
+    )
 }
 
 /// Rotates a refresh token.
@@ -156,12 +171,7 @@ pub(crate) async fn refresh(
     client: &Client,
     grant: &RefreshGrant<'_>,
 ) -> Result<TokenAnswer, Refusal> {
-    let refused = || {
-        Refusal::told(
-            ErrorCode::InvalidGrant,
-            "the refresh token is wrong, spent or expired, or belongs to another client; sign in again",
-        )
-    };
+    let refused = refresh_refused;
     let token = RefreshToken::parse(grant.refresh_token).ok_or_else(refused)?;
     let now = state.clock.now();
     let session = state
@@ -169,6 +179,11 @@ pub(crate) async fn refresh(
         .session(&token.session, now)
         .await?
         .ok_or_else(refused)?;
+    // Only who holds the token may learn what it is for, or end what it belongs to.
+    let is_theirs = session.client_id == client.id;
+    if !is_theirs || !session.is_genuine(&token, state.keys.derivation()) {
+        return Err(refused());
+    }
     check_resources(state, &session, grant.resources)?;
     let scope = narrowed_scope(&session, grant.scope)?;
     if !state.policy.still_lists(&session.person.login) {
@@ -177,6 +192,9 @@ pub(crate) async fn refresh(
             .store
             .revoke_session(&session.id, why, state.tokens.access_token_lifetime, now)
             .await?;
+        state
+            .decisions
+            .learn(Event::SessionChanged(session.id.to_string()));
         tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject,
             "refresh refused: not on the list any more");
         return Err(refused());
@@ -203,6 +221,9 @@ pub(crate) async fn refresh(
             answer(state, client, &session, scope, now)
         }
         Refresh::Replayed(session) => {
+            state
+                .decisions
+                .learn(Event::SessionChanged(session.id.to_string()));
             tracing::warn!(target: "audit", event = "token_replayed", session = %session.id,
                 subject = %session.person.subject, client = %client.id,
                 "a spent refresh token was presented again: its session is revoked");
