@@ -1,5 +1,7 @@
 //! Strict reading of what clients send: each parameter once, credentials in one place, bodies of the right type.
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
@@ -14,6 +16,9 @@ use zeroize::Zeroizing;
 use super::error::{self, Refused};
 use crate::flow::token::ClientCredentials;
 use crate::routes::BODY_LIMIT;
+
+/// How long a body may take to come, so that slow senders do not hold connections for ever.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A form with each parameter at most once; only `resource` may repeat (RFC 6749 section 3.2, RFC 8707 section 2). Empty
 /// values count as absent.
@@ -72,6 +77,11 @@ pub(crate) async fn json<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Refused> {
     require_type(request, "application/json")?;
     let body = body(payload).await?;
+    // A list would be read as the members of the object in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        let text = "the body must be a JSON object";
+        return Err(error::json(ErrorCode::InvalidClientMetadata, text).into());
+    }
     serde_json::from_slice(&body).map_err(|problem| {
         let text = format!("the body is not the JSON that was expected: {problem}");
         error::json(ErrorCode::InvalidClientMetadata, &text).into()
@@ -98,7 +108,16 @@ fn require_type(request: &HttpRequest, wanted: &str) -> Result<(), Refused> {
 }
 
 async fn body(payload: Payload) -> Result<Bytes, Refused> {
-    match payload.to_bytes_limited(BODY_LIMIT).await {
+    let read = tokio::time::timeout(BODY_TIME, payload.to_bytes_limited(BODY_LIMIT)).await;
+    let Ok(read) = read else {
+        return Err(error::json_with(
+            StatusCode::REQUEST_TIMEOUT,
+            ErrorCode::InvalidRequest.as_str(),
+            "the body did not come in time",
+        )
+        .into());
+    };
+    match read {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(problem)) if !is_too_long(&problem) => {
             Err(error::json(ErrorCode::InvalidRequest, "the body could not be read").into())
