@@ -39,7 +39,7 @@ async fn registration_answers_every_mistake_with_json() -> Result<()> {
     content-type: application/json
     cache-control: no-store
 
-    {"error":"invalid_redirect_uri","error_description":"redirect_uris must hold 1 to 10 URIs, not 0"}
+    {"error":"invalid_client_metadata","error_description":"the body must be a JSON object"}
     "#);
     assert_snapshot!(answer::of(json("{}")?, port).await?, @r#"
     400 Bad Request
