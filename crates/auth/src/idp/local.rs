@@ -1,18 +1,25 @@
 //! People from the configuration: names and Argon2id hashes. For a laptop or a home server.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use oauth::Subject;
 use oauth::identity::Identity;
 use tokio::sync::Semaphore;
 
 /// How many wrong passwords a name may have in a minute.
 const ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+/// How many unknown names are checked like known ones in a minute; further ones only take as long.
+const DECOYS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
+/// Names are counted in so many buckets, so that the map of attempts stays small whatever is tried.
+const BUCKETS: u64 = 4096;
 /// Longest password that is looked at, in bytes.
 const MAX_PASSWORD: usize = 1024;
 
@@ -68,7 +75,13 @@ pub(crate) struct Local {
     users: LocalUsers,
     /// Checked for unknown names, so that they cost as much time as known ones.
     decoy: String,
-    attempts: DefaultKeyedRateLimiter<String>,
+    /// By bucket of names, known or not: who asks must not learn from it which names there are.
+    attempts: DefaultKeyedRateLimiter<u64>,
+    buckets: RandomState,
+    /// Bounds the work that unknown names may cause.
+    decoys: DefaultDirectRateLimiter,
+    /// How long the latest check of a password took, in microseconds.
+    check_time: AtomicU64,
     /// Argon2id takes 19 MiB a piece.
     at_once: Semaphore,
 }
@@ -95,6 +108,9 @@ impl Local {
             decoy: users.0.values().next().cloned().unwrap_or_default(),
             users,
             attempts: RateLimiter::keyed(Quota::per_minute(ATTEMPTS)),
+            buckets: RandomState::new(),
+            decoys: RateLimiter::direct(Quota::per_minute(DECOYS)),
+            check_time: AtomicU64::new(100_000),
             at_once: Semaphore::new(2),
         }
     }
@@ -106,21 +122,22 @@ impl Local {
         password: String,
     ) -> Result<Identity, LocalError> {
         let known = self.users.0.get(name);
-        // Unknown names share one allowance, so that the map of attempts stays as small as the list of people.
-        let counted = if known.is_some() {
-            name.to_owned()
-        } else {
-            String::new()
-        };
+        let bucket = self.buckets.hash_one(name) % BUCKETS;
         self.attempts
-            .check_key(&counted)
+            .check_key(&bucket)
             .map_err(|_| LocalError::TooMany)?;
+        if known.is_none() && self.decoys.check().is_err() {
+            let usual = Duration::from_micros(self.check_time.load(Ordering::Relaxed));
+            tokio::time::sleep(usual).await;
+            return Err(LocalError::Wrong);
+        }
         let hash = known.unwrap_or(&self.decoy).clone();
         let _permit = self
             .at_once
             .acquire()
             .await
             .map_err(|_| LocalError::TooMany)?;
+        let begun = Instant::now();
         let is_right = tokio::task::spawn_blocking(move || {
             let is_bounded = password.len() <= MAX_PASSWORD;
             is_bounded
@@ -132,6 +149,8 @@ impl Local {
         })
         .await
         .unwrap_or(false);
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.check_time.store(took, Ordering::Relaxed);
         let subject = Subject::parse(&format!("local:{name}")).map_err(|_| LocalError::Wrong)?;
         if known.is_none() || !is_right {
             return Err(LocalError::Wrong);
