@@ -190,12 +190,7 @@ impl AuthorizeParams {
             .map_err(|text| refuse(ErrorCode::InvalidTarget, text))?;
         let asked = ScopeSet::parse(self.scope.as_deref().unwrap_or_default())
             .map_err(|error| refuse(ErrorCode::InvalidScope, error.to_string()))?;
-        let narrowed = asked.intersection(&metadata.scope);
-        let scope = if narrowed.is_empty() {
-            metadata.scope.clone()
-        } else {
-            narrowed
-        };
+        let scope = asked.narrowed_to(&metadata.scope);
         Ok(AuthorizeRequest {
             client_id,
             redirect_uri: redirect_uri.clone(),

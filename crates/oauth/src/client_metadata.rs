@@ -232,12 +232,7 @@ fn checked_auth_method(method: Option<&str>) -> Result<TokenEndpointAuthMethod, 
 fn checked_scope(asked: Option<&str>, offered: &ScopeSet) -> Result<ScopeSet, InvalidMetadata> {
     let asked = ScopeSet::parse(asked.unwrap_or_default())
         .map_err(|error| refuse(format!("scope: {error}")))?;
-    let granted = asked.intersection(offered);
-    Ok(if granted.is_empty() {
-        offered.clone()
-    } else {
-        granted
-    })
+    Ok(asked.narrowed_to(offered))
 }
 
 /// Text that a person will read: no control characters and none that reorder or hide what stands around them.

@@ -64,6 +64,20 @@ impl ScopeSet {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
 
+    /// What of the scopes a client asks for it gets: those that are offered, and always [`MCP`] if that is offered,
+    /// because without it a token opens nothing. All that is offered if it asks for nothing that is.
+    #[must_use]
+    pub fn narrowed_to(&self, offered: &Self) -> Self {
+        let mut granted = self.intersection(offered);
+        if granted.is_empty() {
+            return offered.clone();
+        }
+        if offered.contains(MCP) {
+            granted.0.insert(MCP.to_owned());
+        }
+        granted
+    }
+
     /// The scopes that are in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
@@ -109,6 +123,21 @@ mod tests {
     fn order_and_repetition_do_not_matter() {
         assert_eq!(ScopeSet::parse("b a  b").unwrap().to_string(), "a b");
         assert!(ScopeSet::parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_client_gets_what_is_offered_and_never_less_than_it_needs() {
+        let offered = ScopeSet::parse("mcp offline_access").unwrap();
+        let granted = |asked: &str| {
+            let asked = ScopeSet::parse(asked).unwrap();
+            asked.narrowed_to(&offered).to_string()
+        };
+        assert_eq!(granted(""), "mcp offline_access");
+        assert_eq!(granted("openid"), "mcp offline_access");
+        assert_eq!(granted("mcp openid"), "mcp");
+        assert_eq!(granted("offline_access"), "mcp offline_access");
+        let asked = ScopeSet::parse("a").unwrap();
+        assert_eq!(asked.narrowed_to(&asked).to_string(), "a");
     }
 
     #[test]

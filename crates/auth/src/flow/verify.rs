@@ -14,6 +14,8 @@ use crate::app::AppState;
 pub(crate) enum VerifyError {
     /// 401: malformed, forged, expired, revoked, or for another service.
     InvalidToken,
+    /// 403: good, but narrowed to scopes that do not open a service.
+    InsufficientScope,
     /// 503.
     Store(StoreError),
 }
@@ -59,6 +61,10 @@ pub(crate) async fn verify(
         .map_err(VerifyError::Store)?;
     if !is_alive {
         return Err(VerifyError::InvalidToken);
+    }
+    // Last, so that a token which is bad in two ways is told as bad and not as narrow.
+    if !claims.scope.contains(oauth::scope::MCP) {
+        return Err(VerifyError::InsufficientScope);
     }
     let decision = Arc::new(Decision {
         service: service.clone(),

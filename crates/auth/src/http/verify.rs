@@ -40,6 +40,7 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
             .insert_header((identity::SCOPE, decision.scope.as_str()))
             .finish(),
         Ok(Err(VerifyError::InvalidToken)) => challenge(&state, service, true),
+        Ok(Err(VerifyError::InsufficientScope)) => insufficient_scope(&state, service),
         Ok(Err(VerifyError::Store(problem))) => error::unavailable(&problem),
         Err(_) => error::json(
             ErrorCode::TemporarilyUnavailable,
@@ -74,6 +75,23 @@ fn service<'a>(request: &HttpRequest, state: &'a AppState) -> Option<&'a Service
         (None, Some(host)) => state.sites.service(host.as_str()),
         (None, None) => None,
     }
+}
+
+/// 403 with the scope that is needed (RFC 6750 section 3.1).
+fn insufficient_scope(state: &AppState, service: &ServiceName) -> HttpResponse {
+    let metadata = state.sites.resource_metadata(service);
+    let scope = oauth::scope::MCP;
+    let challenge = format!(
+        "Bearer error=\"insufficient_scope\", resource_metadata=\"{metadata}\", scope=\"{scope}\""
+    );
+    let mut response = error::json(
+        ErrorCode::InsufficientScope,
+        "the access token was narrowed to scopes that do not open this service",
+    );
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// 401 with the way to a token (RFC 6750 section 3, RFC 9728 section 5.1). `error` only if a token was shown.
