@@ -159,6 +159,7 @@ def restarted(stack: Stack, *services: str) -> None:
 
 def checks(stack: Stack, done: Checks, place: Path) -> None:
     done.check("labels say what traefik/dynamic says", labels.compare, stack.compose("config", "--format", "json"))
+    done.check(".env.example names what the stack reads", labels.settings_documented)
     if not done.check("just build", stack.just, "build") or not done.check("just up", stack.just, "up"):
         raise Stop("the stack does not come up")
     done.check("just ps: all are healthy", all_healthy, stack)
