@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
@@ -14,9 +15,10 @@ use chassis::metrics::Metrics;
 use chassis::private::{self, Private};
 use chassis::shutdown::Shutdown;
 use chassis::{health, listen, telemetry};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::calls::Patience;
 use crate::child::{Command, POLITE, Spawner, TERMINATING};
@@ -24,6 +26,7 @@ use crate::children::{Bounds, Children};
 use crate::cli::{Action, Cli, Serve};
 use crate::config::{Config, SETTINGS, child_environment, validate};
 use crate::http::origin::Allowed;
+use crate::metrics::Counted;
 use crate::modern::era::{Verdict, probe};
 use crate::modern::pool::Pool;
 use crate::routes;
@@ -36,6 +39,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that may wait for one reader of an event stream.
 const READER_BYTES: usize = 1024 * 1024;
+/// Milliseconds after which a connection whose other side takes nothing is given up.
+const UNREAD: u32 = 30_000;
 /// How long the last answers may take to reach their clients.
 const FLUSHING: Duration = Duration::from_secs(2);
 /// How often it is looked whether what should end has ended.
@@ -56,6 +61,8 @@ pub struct State {
     pub pool: Arc<Pool>,
     /// What the MCP server speaks.
     pub verdict: Verdict,
+    /// What is counted.
+    pub counted: Counted,
     /// Cancelled when no new request is taken any more.
     pub stopping: CancellationToken,
 }
@@ -63,7 +70,7 @@ pub struct State {
 /// Does what the command line asks for.
 pub fn main(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads().div_ceil(2))
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
@@ -156,7 +163,19 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
         readiness: Readiness::new(),
         metrics: Metrics::new("mcp-proxy"),
     };
-    let children = Children::new(Spawner::new()?, command, bounds(&config));
+    let counted = Counted::new(&shown.metrics);
+    let children = Children::new(Spawner::new()?, command, bounds(&config), counted.clone());
+    let asked = children.clone();
+    shown.readiness.check("children", move || {
+        let crashing = asked.is_crashing();
+        async move {
+            if crashing {
+                Err("they keep ending before they answer".to_owned())
+            } else {
+                Ok(())
+            }
+        }
+    });
     let verdict = probe(
         children.clone(),
         shown.readiness.latch("mcp-server"),
@@ -165,9 +184,14 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
     );
     let state = State {
         allowed: Allowed::new(&config.allowed_hosts, &config.allowed_origins),
-        sessions: Arc::new(Sessions::new(children.clone(), limits(&config))),
+        sessions: Arc::new(Sessions::new(
+            children.clone(),
+            limits(&config),
+            counted.clone(),
+        )),
         pool: Arc::new(Pool::new(children.clone(), limits(&config))),
         verdict,
+        counted,
         stopping: shutdown.soft().clone(),
         config,
     };
@@ -231,16 +255,26 @@ async fn sweep(state: &State, stop: &CancellationToken) {
 
 fn serve(listener: TcpListener, state: Data<State>) -> std::io::Result<Server> {
     let app = move || App::new().app_data(state.clone()).configure(routes::public);
-    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let server = HttpServer::new(app)
-        .workers(workers)
+        .workers(threads())
         .disable_signals()
+        .on_connect(|connection, _| {
+            if let Some(stream) = connection.downcast_ref::<TcpStream>()
+                && let Err(error) = set_tcp_user_timeout(stream, UNREAD)
+            {
+                debug!(%error, "cannot bound the life of a connection nobody reads");
+            }
+        })
         // A modern client cancels by closing its connection, so that has to be noticed.
         .h1_allow_half_closed(false)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(FLUSHING.as_secs())
         .listen(listener)?;
     Ok(server.run())
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
 }
 
 fn bounds(config: &Config) -> Bounds {
@@ -262,6 +296,8 @@ fn limits(config: &Config) -> Limits {
         replay_bytes: config.limits.replay_bytes,
         reader_bytes: config.limits.replay_bytes.max(READER_BYTES),
         idle: config.limits.session_idle.duration(),
+        left_alone: config.limits.session_left_alone.duration(),
+        life: config.limits.session_life.duration(),
     }
 }
 

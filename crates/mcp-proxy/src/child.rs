@@ -196,6 +196,14 @@ enum End {
     Unknown,
 }
 
+impl Ended {
+    /// Did it end without being asked?
+    #[must_use]
+    pub fn by_itself(&self) -> bool {
+        !matches!(self.end, End::Asked)
+    }
+}
+
 impl fmt::Display for Ended {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.end {

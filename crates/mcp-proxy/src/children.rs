@@ -1,9 +1,13 @@
 //! How many children there may be, in all and for one person.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::child::{CannotStart, Command, Spawner, Started};
+use crate::metrics::Counted;
 
 /// Starts children within bounds.
 #[derive(Clone, Debug)]
@@ -12,7 +16,15 @@ pub struct Children {
     command: Arc<Command>,
     counts: Arc<Mutex<Counts>>,
     bounds: Bounds,
+    counted: Counted,
 }
+
+/// So many children that end before they have answered anything …
+const CRASHES: usize = 5;
+/// … within this time …
+const CRASHES_WITHIN: Duration = Duration::from_secs(60);
+/// … are followed by a pause of this length.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// The bounds.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +43,8 @@ pub struct Bounds {
 struct Counts {
     total: usize,
     by_subject: HashMap<Arc<str>, usize>,
+    /// When children ended before they had answered anything, the last ones.
+    crashes: VecDeque<Instant>,
 }
 
 /// The right to have one child. Given back on drop.
@@ -38,6 +52,7 @@ struct Counts {
 pub struct Permit {
     counts: Arc<Mutex<Counts>>,
     subject: Option<Arc<str>>,
+    counted: Counted,
 }
 
 /// Why there is no child.
@@ -49,6 +64,9 @@ pub enum NoChild {
     /// This person has too many.
     #[error("too many of your sessions are open on this service; close one or try again later")]
     TooManyOfSubject,
+    /// It ends before it answers, again and again.
+    #[error("the MCP server keeps ending before it answers; try again later")]
+    Crashing,
     /// It cannot be started.
     #[error(transparent)]
     CannotStart(#[from] CannotStart),
@@ -57,12 +75,13 @@ pub enum NoChild {
 impl Children {
     /// Starts children of one command within bounds.
     #[must_use]
-    pub fn new(spawner: Spawner, command: Command, bounds: Bounds) -> Self {
+    pub fn new(spawner: Spawner, command: Command, bounds: Bounds, counted: Counted) -> Self {
         Self {
             spawner,
             command: Arc::new(command),
             counts: Arc::default(),
             bounds,
+            counted,
         }
     }
 
@@ -88,7 +107,9 @@ impl Children {
     #[must_use]
     pub fn unbounded_permit(&self) -> Permit {
         lock(&self.counts).total += 1;
+        self.counted.children.inc();
         Permit {
+            counted: self.counted.clone(),
             counts: Arc::clone(&self.counts),
             subject: None,
         }
@@ -103,6 +124,9 @@ impl Children {
     /// Asks for the right to have one more child.
     pub fn permit(&self, subject: Option<&Arc<str>>) -> Result<Permit, NoChild> {
         let mut counts = lock(&self.counts);
+        if counts.is_crashing(Instant::now()) {
+            return Err(NoChild::Crashing);
+        }
         if counts.total >= self.bounds.total {
             return Err(NoChild::Full);
         }
@@ -114,7 +138,9 @@ impl Children {
             *of_subject += 1;
         }
         counts.total += 1;
+        self.counted.children.inc();
         Ok(Permit {
+            counted: self.counted.clone(),
             counts: Arc::clone(&self.counts),
             subject: subject.cloned(),
         })
@@ -122,10 +148,41 @@ impl Children {
 
     /// Starts a child.
     pub async fn start(&self) -> Result<Started, NoChild> {
-        Ok(self
+        let started = self
             .spawner
             .start(&self.command, self.bounds.backlog_bytes)
-            .await?)
+            .await?;
+        self.counted.started.inc();
+        Ok(started)
+    }
+
+    /// A child has ended by itself. `answered`: it had answered something before.
+    pub fn note_end(&self, answered: bool) {
+        self.counted.ended.inc();
+        if !answered {
+            let mut counts = lock(&self.counts);
+            if counts.crashes.len() == CRASHES {
+                counts.crashes.pop_front();
+            }
+            counts.crashes.push_back(Instant::now());
+        }
+    }
+
+    /// Do children keep ending before they answer? Then none is started for a while.
+    #[must_use]
+    pub fn is_crashing(&self) -> bool {
+        lock(&self.counts).is_crashing(Instant::now())
+    }
+}
+
+impl Counts {
+    fn is_crashing(&self, now: Instant) -> bool {
+        let (Some(first), Some(last)) = (self.crashes.front(), self.crashes.back()) else {
+            return false;
+        };
+        self.crashes.len() == CRASHES
+            && last.duration_since(*first) < CRASHES_WITHIN
+            && now.duration_since(*last) < PAUSE
     }
 }
 
@@ -137,6 +194,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = lock(&self.counts);
         counts.total -= 1;
+        self.counted.children.dec();
         if let Some(subject) = &self.subject
             && let Some(of_subject) = counts.by_subject.get_mut(subject)
         {

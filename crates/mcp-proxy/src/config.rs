@@ -104,6 +104,12 @@ pub struct LimitsConfig {
     pub request_total: Seconds,
     /// Time after which a waiting answer becomes an event stream, so that it can be kept alive.
     pub stream_after: Seconds,
+    /// Time without a request after which a session may be ended for a new one of the same person, who has too many.
+    pub session_left_alone: Seconds,
+    /// Life of a session in all.
+    pub session_life: Seconds,
+    /// Life of a stream that only listens: the client opens another one, and its token is looked at again.
+    pub stream_life: Seconds,
     /// Time for requests in flight after SIGTERM.
     pub shutdown_grace: Seconds,
 }
@@ -140,6 +146,9 @@ impl Default for LimitsConfig {
             request: Seconds::new(300),
             request_total: Seconds::new(60 * 60),
             stream_after: Seconds::new(10),
+            session_left_alone: Seconds::new(60),
+            session_life: Seconds::new(24 * 60 * 60),
+            stream_life: Seconds::new(15 * 60),
             shutdown_grace: Seconds::new(25),
         }
     }

@@ -10,6 +10,7 @@ pub mod frames;
 pub mod http;
 pub mod identity;
 pub mod jsonrpc;
+pub mod metrics;
 pub mod modern;
 pub mod replay;
 pub mod routes;

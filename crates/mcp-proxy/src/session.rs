@@ -65,6 +65,10 @@ pub struct Limits {
     pub reader_bytes: usize,
     /// Life without a POST.
     pub idle: Duration,
+    /// Time without a POST after which it may be ended for a new one of the same person.
+    pub left_alone: Duration,
+    /// Life in all, once no call is in flight.
+    pub life: Duration,
 }
 
 /// Why a session takes no message.
@@ -94,6 +98,7 @@ pub struct Session {
     /// Ends the child.
     stop: CancellationToken,
     limits: Limits,
+    opened: Instant,
     state: Mutex<State>,
 }
 
@@ -177,6 +182,7 @@ impl Session {
             stdin,
             stop,
             limits,
+            opened: Instant::now(),
             state: Mutex::new(state),
         }
     }
@@ -357,11 +363,22 @@ impl Session {
         self.lock().calls.len()
     }
 
-    /// Has nobody posted anything for the idle time?
+    /// How long nobody has posted anything; `None` while calls are in flight.
     #[must_use]
-    pub fn is_idle(&self, now: Instant) -> bool {
+    pub fn unused(&self, now: Instant) -> Option<Duration> {
         let state = self.lock();
-        state.calls.is_empty() && now.duration_since(state.last_post) >= self.limits.idle
+        state
+            .calls
+            .is_empty()
+            .then(|| now.duration_since(state.last_post))
+    }
+
+    /// Has it been unused too long, or lived too long?
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.unused(now).is_some_and(|unused| {
+            unused >= self.limits.idle || now.duration_since(self.opened) >= self.limits.life
+        })
     }
 
     /// Gives up calls that took too long.

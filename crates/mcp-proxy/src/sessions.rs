@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -12,9 +13,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, info_span};
 
-use crate::child::{Ended, Listener, Watch};
-use crate::children::{Children, NoChild};
+use crate::child::{Ended, Listener, POLITE, Watch};
+use crate::children::{Children, NoChild, Permit};
 use crate::identity::{Identity, Owner};
+use crate::metrics::Counted;
 use crate::session::{Limits, Session};
 
 /// The name of a session: 192 random bits in URL-safe base64. Whoever knows it still has to be its owner.
@@ -51,6 +53,9 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// How often it is looked whether there is room.
+const ROOM: Duration = Duration::from_millis(20);
+
 /// The sessions.
 #[derive(Debug)]
 pub struct Sessions {
@@ -58,6 +63,7 @@ pub struct Sessions {
     children: Children,
     limits: Limits,
     opened: AtomicU64,
+    counted: Counted,
 }
 
 /// Why no session was opened.
@@ -83,7 +89,11 @@ impl Listener for Ear {
     }
 
     fn ended(&self, how: &Ended) {
-        self.sessions.remove(&self.session);
+        let first = self.sessions.remove(&self.session);
+        if first && how.by_itself() {
+            let answered = self.session.version().is_some();
+            self.sessions.children.note_end(answered);
+        }
         self.session.ended(how);
     }
 }
@@ -91,12 +101,13 @@ impl Listener for Ear {
 impl Sessions {
     /// No sessions yet.
     #[must_use]
-    pub fn new(children: Children, limits: Limits) -> Self {
+    pub fn new(children: Children, limits: Limits, counted: Counted) -> Self {
         Self {
             table: RwLock::default(),
             children,
             limits,
             opened: AtomicU64::new(0),
+            counted,
         }
     }
 
@@ -106,9 +117,7 @@ impl Sessions {
         identity: Option<&Identity>,
     ) -> Result<Arc<Session>, NotOpened> {
         let owner = identity.map(|identity| identity.owner.clone());
-        let permit = self
-            .children
-            .permit(owner.as_ref().map(|owner| &owner.subject))?;
+        let permit = self.permit(owner.as_ref()).await?;
         let id = SessionId::generate().map_err(NotOpened::NoChance)?;
         let started = self.children.start().await?;
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
@@ -129,6 +138,7 @@ impl Sessions {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, Arc::clone(&session));
+        self.counted.sessions.inc();
         let ear = Ear {
             session: Arc::clone(&session),
             sessions: Arc::clone(self),
@@ -140,6 +150,38 @@ impl Sessions {
         };
         started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
         Ok(session)
+    }
+
+    /// The right to have one more child. A person with too many sessions loses the one that was left alone the longest:
+    /// few clients ever end theirs.
+    async fn permit(&self, owner: Option<&Owner>) -> Result<Permit, NoChild> {
+        let subject = owner.map(|owner| &owner.subject);
+        let refused = match self.children.permit(subject) {
+            Err(NoChild::TooManyOfSubject) => NoChild::TooManyOfSubject,
+            decided => return decided,
+        };
+        let now = Instant::now();
+        let of_person =
+            |session: &Session| session.owner.as_ref().map(|owner| &owner.subject) == subject;
+        let left_alone = self
+            .all()
+            .into_iter()
+            .filter(|session| of_person(session))
+            .filter_map(|session| Some((session.unused(now)?, session)))
+            .max_by_key(|(unused, _)| *unused)
+            .filter(|(unused, _)| *unused >= self.limits.left_alone);
+        let Some((_, session)) = left_alone else {
+            return Err(refused);
+        };
+        self.close(&session, "its person opened another one");
+        let patience = now + POLITE + Duration::from_secs(1);
+        while Instant::now() < patience {
+            match self.children.permit(subject) {
+                Err(NoChild::TooManyOfSubject) => tokio::time::sleep(ROOM).await,
+                decided => return decided,
+            }
+        }
+        Err(refused)
     }
 
     /// The session of that id, if it is this caller's. Another's is as unknown as none.
@@ -157,11 +199,14 @@ impl Sessions {
         table.values().cloned().collect()
     }
 
-    fn remove(&self, session: &Session) {
-        self.table
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&session.id);
+    /// Takes a session from the table; `false` if it was not there any more.
+    fn remove(&self, session: &Session) -> bool {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let removed = table.remove(&session.id).is_some();
+        if removed {
+            self.counted.sessions.dec();
+        }
+        removed
     }
 
     /// Ends a session and its child.
@@ -190,7 +235,7 @@ impl Sessions {
     pub fn sweep(&self, now: Instant) {
         for session in self.all() {
             session.give_up(now);
-            if session.is_idle(now) {
+            if session.is_over(now) {
                 self.close(&session, "the session was idle too long");
             }
         }

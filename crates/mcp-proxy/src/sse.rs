@@ -83,6 +83,8 @@ pub struct Outlet {
 pub struct Events {
     queue: Arc<Mutex<Queue>>,
     timer: Pin<Box<Sleep>>,
+    /// When the stream is ended in any case.
+    end: Option<Instant>,
     /// Runs when the answer is over or its reader is gone.
     on_end: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -122,6 +124,7 @@ impl Inlet {
         Events {
             queue: self.queue.take().unwrap_or_default(),
             timer: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+            end: None,
             on_end: None,
         }
     }
@@ -177,6 +180,14 @@ impl Drop for Outlet {
 }
 
 impl Events {
+    /// Ends the stream between two events once it is this old, or up to [`KEEP_ALIVE`] later: who may read is asked
+    /// again when the client comes back.
+    #[must_use]
+    pub fn with_life(mut self, life: Duration) -> Self {
+        self.end = Some(Instant::now() + life);
+        self
+    }
+
     /// Runs `action` when the answer is over or its reader is gone.
     #[must_use]
     pub fn on_end(mut self, action: impl FnOnce() + Send + 'static) -> Self {
@@ -211,6 +222,9 @@ impl MessageBody for Events {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = self.get_mut();
+        if this.end.is_some_and(|end| Instant::now() >= end) {
+            return Poll::Ready(None);
+        }
         let next = {
             let mut queue = lock(&this.queue);
             match queue.items.pop_front() {

@@ -4,6 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
+use tracing::{debug, warn};
+
 use crate::children::NoChild;
 use crate::http::origin::Forbidden;
 use crate::identity::NoIdentity;
@@ -172,10 +174,13 @@ impl Refusal {
     /// The answer to the request of this raw id.
     #[must_use]
     pub fn answer(&self, id: Option<&str>) -> HttpResponse {
-        match self {
-            Self::NotOpened(error) => tracing::warn!(%error, "no session was opened"),
-            Self::NoChild(error) => tracing::warn!(%error, "no shared child was started"),
-            _ => {}
+        let status = self.status();
+        if status.is_server_error()
+            || matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)
+        {
+            warn!(status = status.as_u16(), reason = %self, "refused a request");
+        } else {
+            debug!(status = status.as_u16(), reason = %self, "refused a request");
         }
         let data = match self {
             Self::UnsupportedVersion {
@@ -188,7 +193,7 @@ impl Refusal {
             }
             _ => None,
         };
-        let mut response = HttpResponse::build(self.status());
+        let mut response = HttpResponse::build(status);
         match self {
             Self::MethodNotAllowed => {
                 response.insert_header((ALLOW, "POST, GET, DELETE"));
@@ -197,7 +202,7 @@ impl Refusal {
                 response.insert_header((ALLOW, "POST"));
             }
             _ if matches!(
-                self.status(),
+                status,
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
             ) =>
             {

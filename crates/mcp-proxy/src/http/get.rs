@@ -29,7 +29,12 @@ fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> 
         .transpose()
         .map_err(|_| Refusal::EventUnknown)?;
     let inlet = session.listen(last).ok_or(Refusal::EventUnknown)?;
-    Ok(body::event_stream(inlet.into_events(), None))
+    Ok(body::event_stream(
+        inlet
+            .into_events()
+            .with_life(state.config.limits.stream_life.duration()),
+        None,
+    ))
 }
 
 /// GET and DELETE are no methods of the revisions without sessions.

@@ -48,7 +48,8 @@ pub async fn serve(
     let shared = state.pool.child(identity).await?;
     check_parameters(request, &shared, message).await?;
     let in_flight = shared.request(message, accepts)?;
-    answer(in_flight, state, accepts).await
+    let listens = message.method == "subscriptions/listen";
+    answer(in_flight, state, accepts, listens).await
 }
 
 async fn notification(
@@ -105,6 +106,7 @@ async fn answer(
     mut in_flight: InFlight,
     state: &State,
     accepts: Accepts,
+    listens: bool,
 ) -> Result<HttpResponse, Refusal> {
     let first = if accepts.sse {
         let wait =
@@ -122,7 +124,10 @@ async fn answer(
         Reply::Json(answer) => Ok(json(HttpResponse::build(status(&answer)), answer)),
         Reply::Nothing => Ok(HttpResponse::Accepted().finish()),
         Reply::Stream(inlet) => {
-            let events = inlet.into_events().on_end(in_flight.hand_over());
+            let mut events = inlet.into_events().on_end(in_flight.hand_over());
+            if listens {
+                events = events.with_life(state.config.limits.stream_life.duration());
+            }
             Ok(body::event_stream(events, None))
         }
     }

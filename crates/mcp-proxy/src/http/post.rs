@@ -1,6 +1,6 @@
 //! `POST /mcp`: a message comes in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
@@ -15,16 +15,26 @@ use crate::http::origin::single;
 use crate::http::{admit, body, modern};
 use crate::identity::Identity;
 use crate::jsonrpc::{self, Kind, Message};
+use crate::metrics::Answered;
 use crate::modern::validate;
 use crate::session::{Pending, Session};
 use crate::version::Version;
 
 /// `POST /mcp`.
 pub async fn post(request: HttpRequest, payload: Payload, state: Data<State>) -> HttpResponse {
-    match serve(&request, payload, &state).await {
+    let begun = Instant::now();
+    let response = match serve(&request, payload, &state).await {
         Ok(response) => response,
         Err((refusal, id)) => refusal.answer(id.as_deref()),
-    }
+    };
+    let status = response.status().as_u16();
+    state
+        .counted
+        .answers
+        .get_or_create(&Answered { status })
+        .inc();
+    state.counted.seconds.observe(begun.elapsed().as_secs_f64());
+    response
 }
 
 /// A refusal, and the raw id of the request it answers.

@@ -39,7 +39,10 @@ impl Listener for Ear {
     }
 
     fn ended(&self, how: &Ended) {
-        self.pool.remove(&self.subject, &self.shared);
+        let first = self.pool.remove(&self.subject, &self.shared);
+        if first && how.by_itself() {
+            self.pool.children.note_end(self.shared.has_answered());
+        }
         self.shared.ended(how);
     }
 }
@@ -64,14 +67,16 @@ impl Pool {
             .cloned()
     }
 
-    fn remove(&self, subject: &Subject, shared: &Arc<Shared>) {
+    /// Takes a child from the table; `false` if it was not there any more.
+    fn remove(&self, subject: &Subject, shared: &Arc<Shared>) -> bool {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if table
+        let current = table
             .get(subject)
-            .is_some_and(|current| Arc::ptr_eq(current, shared))
-        {
+            .is_some_and(|current| Arc::ptr_eq(current, shared));
+        if current {
             table.remove(subject);
         }
+        current
     }
 
     /// The person's child; started if there is none.

@@ -53,6 +53,7 @@ struct State {
     last_number: u64,
     requests: HashMap<u64, Request>,
     last_used: Instant,
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -152,6 +153,7 @@ impl Shared {
             last_number: 0,
             requests: HashMap::new(),
             last_used: Instant::now(),
+            answered: false,
         };
         Self {
             span,
@@ -219,6 +221,12 @@ impl Shared {
                 .stdin
                 .send(cancellation(number, "the client closed the connection"));
         }
+    }
+
+    /// Has it ever answered anything?
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.lock().answered
     }
 
     /// Has it ended, or is it about to?
@@ -388,7 +396,10 @@ impl Shared {
     fn answer(&self, message: &Message<'_>) {
         let found = message.id.and_then(|id| {
             let number = id.get().parse::<u64>().ok()?;
-            Some((id, self.lock().requests.remove(&number)?))
+            let mut state = self.lock();
+            let request = state.requests.remove(&number)?;
+            state.answered = true;
+            Some((id, request))
         });
         let Some((id, request)) = found else {
             debug!(parent: &self.span, "dropped a response of the MCP server to nothing that is in flight");

@@ -23,6 +23,7 @@ pub(crate) struct Bridge {
 pub(crate) struct Setup {
     command: Vec<String>,
     variables: Vec<(String, String)>,
+    file: String,
 }
 
 /// The scripted MCP server with flags.
@@ -48,6 +49,7 @@ pub(crate) fn around(command: &[&str]) -> Setup {
     Setup {
         command: command.iter().map(ToString::to_string).collect(),
         variables: Vec::new(),
+        file: String::new(),
     }
 }
 
@@ -58,9 +60,16 @@ impl Setup {
         self
     }
 
+    /// Writes a configuration file.
+    pub(crate) fn with_file(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.file);
+        self
+    }
+
     /// The command line of the bridge, and the file where it says its addresses.
     pub(crate) fn command(&self, directory: &tempfile::TempDir) -> (Command, PathBuf) {
         let file = directory.path().join("addresses");
+        std::fs::write(directory.path().join("gateway.toml"), &self.file).unwrap();
         let mut command = Command::new("mcp-proxy", env!("CARGO_BIN_EXE_mcp-proxy"))
             .current_dir(directory)
             .env("PRIVATE_PORT", "0")
@@ -152,6 +161,13 @@ impl Bridge {
             .send()
             .await
             .map_or(0, |answer| answer.status().as_u16())
+    }
+
+    /// What the private listener shows.
+    pub(crate) async fn private(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.private);
+        let answer = self.http.get(url).send().await.unwrap();
+        answer.text().await.unwrap()
     }
 
     pub(crate) fn call(&self, method: Method) -> Call<'_> {

@@ -292,17 +292,38 @@ async fn a_child_that_ends_at_once_is_never_ready_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_child_that_keeps_ending_is_not_started_for_a_while() {
+    let bridge = scripted(&["--exit", "9"]).start().await;
+    let refused = wait::until("the pause", PATIENCE, || async {
+        let answer = bridge.post(&initialize("2025-11-25")).send().await;
+        (answer.status == 503).then_some(answer)
+    })
+    .await
+    .unwrap();
+    assert!(refused.header("retry-after").is_some());
+    let ready = bridge.private("/health/ready").await;
+    assert!(ready.contains("keep ending before they answer"), "{ready}");
+}
+
+#[tokio::test]
+async fn a_person_may_end_a_call_of_theirs_without_pausing_others() {
+    let bridge = scripted(&[]).ready().await;
+    for _ in 0..8 {
+        let session = bridge.open("2025-11-25").await;
+        let call = bridge
+            .post(&tool(1, "exit", json!({ "status": 1 })))
+            .session(&session);
+        assert_eq!(call.send().await.message().await["error"]["code"], -32603);
+    }
+    bridge.open("2025-11-25").await;
+}
+
+#[tokio::test]
 async fn an_unanswered_initialize_ends_its_child() {
     let directory = tempfile::tempdir().unwrap();
     let pids = directory.path().join("pids");
-    std::fs::write(
-        directory.path().join("gateway.toml"),
-        "[proxy.limits]\ninitialize = 1\n",
-    )
-    .unwrap();
-    let config = directory.path().join("gateway.toml");
     let bridge = scripted(&["--silent", "--announce", pids.to_str().unwrap()])
-        .with("GATEWAY_CONFIG", config.to_str().unwrap())
+        .with_file("[proxy.limits]\ninitialize = 1\n")
         .start()
         .await;
     let mut answer = bridge.post(&initialize("2025-11-25")).send().await;

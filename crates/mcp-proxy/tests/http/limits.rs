@@ -137,3 +137,65 @@ async fn a_reader_that_does_not_read_loses_its_stream_and_stalls_nobody() {
     assert!(memory < 64 << 20, "{memory} bytes");
     drop(stuck);
 }
+
+#[tokio::test]
+async fn a_person_with_too_many_sessions_loses_the_one_left_alone_longest() {
+    let bridge = scripted(&[])
+        .with("REQUIRE_IDENTITY", "true")
+        .with("MAX_SESSIONS_PER_SUBJECT", "2")
+        .with_file("[proxy.limits]\nsession_left_alone = 0\n")
+        .ready()
+        .await;
+    let bens = bridge.open_as("2025-11-25", &BEN).await;
+    let first = bridge.open_as("2025-11-25", &ANNA).await;
+    let second = bridge.open_as("2025-11-25", &ANNA).await;
+    let third = bridge.open_as("2025-11-25", &ANNA).await;
+    for (session, who, status) in [
+        (&first, &ANNA, 404),
+        (&second, &ANNA, 200),
+        (&third, &ANNA, 200),
+        (&bens, &BEN, 200),
+    ] {
+        let answer = bridge
+            .post(&tool(1, "echo", json!({})))
+            .session(session)
+            .headers(who)
+            .send()
+            .await;
+        assert_eq!(answer.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_listening_stream_ends_cleanly_after_its_life_and_may_come_back() {
+    let bridge = scripted(&[])
+        .with_file("[proxy.limits]\nstream_life = 0\n")
+        .start()
+        .await;
+    let session = bridge.open("2025-11-25").await;
+    let mut stream = bridge.call(Method::GET).session(&session).send().await;
+    assert_eq!(stream.status, 200);
+    stream.events().await;
+    bridge.tool(&session, "echo", json!({})).await;
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let bridge = scripted(&[]).ready().await;
+    let session = bridge.open("2025-11-25").await;
+    bridge.tool(&session, "echo", json!({})).await;
+    bridge.post_text("not json").session(&session).send().await;
+    let metrics = bridge.private("/metrics").await;
+    for line in [
+        "mcp_post_answers_total{status=\"200\"} 2",
+        "mcp_post_answers_total{status=\"202\"} 1",
+        "mcp_post_answers_total{status=\"400\"} 1",
+        "mcp_sessions 1",
+        "mcp_post_duration_seconds_count 4",
+    ] {
+        assert!(
+            metrics.lines().any(|shown| shown == line),
+            "{line} in {metrics}"
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! What is counted. Labels come from closed sets: never a person, a tool or anything else a client can choose.
+
+use chassis::metrics::Metrics;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+/// The counters of one service; clones share them.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// Answers by status.
+    pub answers: Family<Answered, Counter>,
+    /// Seconds from the head of a POST to the head of its answer.
+    pub seconds: Histogram,
+    /// Open sessions of the older revisions.
+    pub sessions: Gauge,
+    /// MCP server processes, the ending ones included.
+    pub children: Gauge,
+    /// MCP server processes that were started.
+    pub started: Counter,
+    /// MCP server processes that ended by themselves.
+    pub ended: Counter,
+}
+
+/// How a POST was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Answered {
+    /// The HTTP status.
+    pub status: u16,
+}
+
+/// Upper bounds in seconds: from a trivial call to a long one.
+const SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0,
+];
+
+impl Counted {
+    /// New counters, shown in `metrics`.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let counted = Self {
+            answers: Family::default(),
+            seconds: Histogram::new(SECONDS),
+            sessions: Gauge::default(),
+            children: Gauge::default(),
+            started: Counter::default(),
+            ended: Counter::default(),
+        };
+        metrics.register(
+            "mcp_post_answers",
+            "Answers to POST by status",
+            counted.answers.clone(),
+        );
+        metrics.register(
+            "mcp_post_duration_seconds",
+            "Time to the head of the answer to a POST",
+            counted.seconds.clone(),
+        );
+        metrics.register("mcp_sessions", "Open sessions", counted.sessions.clone());
+        metrics.register(
+            "mcp_children",
+            "MCP server processes",
+            counted.children.clone(),
+        );
+        metrics.register(
+            "mcp_children_started",
+            "MCP server processes started",
+            counted.started.clone(),
+        );
+        metrics.register(
+            "mcp_children_ended",
+            "MCP server processes that ended by themselves",
+            counted.ended.clone(),
+        );
+        counted
+    }
+}
