@@ -196,21 +196,21 @@ def install(names: list[str], say: Callable[[str], None]) -> None:
     for place in (BIN, TOOLS / "stamps"):
         place.mkdir(parents=True, exist_ok=True)
     say(f"installing {', '.join(missing)} into {TOOLS}")
-    failures = []
+    failures: dict[str, str] = {}
     with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
         for wave in ([n for n in missing if not TABLE[n].after], [n for n in missing if TABLE[n].after]):
-            begun = {pool.submit(one, name): name for name in wave}
+            begun = {pool.submit(one, name): name for name in wave if TABLE[name].after not in failures}
             for done in concurrent.futures.as_completed(begun):
                 error = done.exception()
                 if error is None:
                     say(f"  {begun[done]} ready after {done.result():.0f} s")
                 elif isinstance(error, (ToolError, OSError)):
-                    failures.append(str(error))
+                    failures[begun[done]] = str(error)
                 else:
                     raise error
-            if failures:
-                # Without a network each of them fails, for the same reason: once is enough.
-                raise ToolError(next((text for text in failures if OFFLINE in text), "; ".join(failures)))
+    if failures:
+        # Without a network each of them fails, for the same reason: once is enough.
+        raise ToolError(next((text for text in failures.values() if OFFLINE in text), "; ".join(failures.values())))
 
 
 def one(name: str) -> float:
