@@ -95,7 +95,7 @@ pub const SETTINGS: &[Setting] = &[
         .alias(&["BASE_DOMAIN"])
         .required()
         .example("example.com")
-        .how("set DOMAIN=example.com, or DOMAIN=localhost to try it on a laptop"),
+        .how("Set DOMAIN=example.com, or DOMAIN=localhost to try it on a laptop"),
     Setting::text("PUBLIC_SCHEME", "public.scheme", "scheme of public URLs: https, or http on localhost"),
     Setting::integer("PUBLIC_PORT", "public.port", "port in public URLs when it is not the scheme's own"),
     Setting::list("MCP_SERVICES", "service_names", "the services behind the gateway; every MCP_<NAME>_ENABLED=true adds mcp-<name>")
@@ -108,27 +108,27 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("STORE", "store.kind", "where state is kept: redb (one file), redis, or memory (lost at the end)"),
     Setting::text("STORE_PATH", "store.path", "the file of the redb store"),
     Setting::text("REDIS_URL", "redis.url", "redis://HOST:PORT or rediss://HOST:PORT").example("redis://redis:6379"),
-    Setting::text("REDIS_PASSWORD", "redis.password", "password of Redis").secret().how("openssl rand -hex 32"),
+    Setting::text("REDIS_PASSWORD", "redis.password", "password of Redis").secret().how("Make one with: openssl rand -hex 32"),
     Setting::text("REDIS_PREFIX", "redis.prefix", "what every key in Redis begins with"),
     Setting::text("IDENTITY_PROVIDER", "identity_provider", "who knows the people: github, or local (names and hashes configured here)"),
     Setting::text("GITHUB_CLIENT_ID", "github.client_id", "client id of the GitHub OAuth app")
-        .how("make an OAuth app at https://github.com/settings/developers with the callback URL https://auth.DOMAIN/callback"),
+        .how("Make an OAuth app at https://github.com/settings/developers with the callback URL https://auth.DOMAIN/callback"),
     Setting::text("GITHUB_CLIENT_SECRET", "github.client_secret", "client secret of the GitHub OAuth app")
         .secret()
-        .how("make one on the page of the OAuth app at https://github.com/settings/developers"),
+        .how("Make one on the page of the OAuth app at https://github.com/settings/developers"),
     Setting::text("GITHUB_URL", "github.url", "where GitHub's sign-in is; another one for GitHub Enterprise"),
     Setting::text("GITHUB_API_URL", "github.api_url", "where GitHub's API is; another one for GitHub Enterprise"),
     Setting::list("ALLOWED_GITHUB_USERS", "github.allowed_users", "who may come in, by GitHub name; * admits everybody")
         .example("octocat,hubot")
-        .how("set ALLOWED_GITHUB_USERS=your-name, or ALLOWED_GITHUB_ORGS or ALLOWED_GITHUB_TEAMS; * admits everybody who has a GitHub account"),
+        .how("Set ALLOWED_GITHUB_USERS=your-name, or ALLOWED_GITHUB_ORGS or ALLOWED_GITHUB_TEAMS; * admits everybody who has a GitHub account"),
     Setting::list("ALLOWED_GITHUB_ORGS", "github.allowed_orgs", "whose members may come in"),
     Setting::list("ALLOWED_GITHUB_TEAMS", "github.allowed_teams", "whose members may come in, as organisation/team"),
     Setting::text("LOCAL_USERS", "local.users", "people of the local provider: name:hash, separated by white space")
         .secret()
-        .how("make a hash with: mcp-auth hash-password"),
+        .how("Make a hash with: mcp-auth hash-password"),
     Setting::text("GATEWAY_JWT_SECRET", "tokens.secret", "seals the signing keys in the store; at least 32 characters")
         .secret()
-        .how("openssl rand -base64 48"),
+        .how("Make one with: openssl rand -base64 48"),
     Setting::text("JWT_ALGORITHM", "tokens.algorithm", "algorithm of access tokens: ES256"),
     Setting::seconds("ACCESS_TOKEN_LIFETIME", "tokens.access_token_lifetime", "life of an access token"),
     Setting::seconds("REFRESH_TOKEN_LIFETIME", "tokens.refresh_token_lifetime", "life of a refresh token that is not used"),

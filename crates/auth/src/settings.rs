@@ -130,11 +130,12 @@ fn sites(loaded: &Loaded<Config>, environment: &Environment) -> Result<Sites, Co
     }
     let mut services = Vec::new();
     for (name, key) in names {
-        let service = ServiceName::parse(&name).map_err(|error| loaded.invalid(key, error))?;
+        let service = ServiceName::parse(&name)
+            .map_err(|error| loaded.invalid(key, format!("is refused: {error}")))?;
         if name == "auth" {
             return Err(loaded.invalid(
                 key,
-                "auth is the host of this server; name the service otherwise",
+                "is the host of this server; name the service otherwise",
             ));
         }
         services.push(service);
@@ -150,7 +151,7 @@ fn sites(loaded: &Loaded<Config>, environment: &Environment) -> Result<Sites, Co
             InvalidSites::Domain(_) => "domain",
             InvalidSites::Scheme(_) | InvalidSites::PlainHttp(_) => "public.scheme",
         };
-        loaded.invalid(key, error)
+        loaded.invalid(key, format!("is refused: {error}"))
     })
 }
 
@@ -163,7 +164,7 @@ fn address(
     let ip: IpAddr = host.parse().map_err(|_| {
         loaded.invalid(
             key,
-            "not an IP address; use 127.0.0.1, or 0.0.0.0 in a container",
+            "is not an IP address; use 127.0.0.1, or 0.0.0.0 in a container",
         )
     })?;
     Ok(SocketAddr::new(ip, port))
@@ -179,7 +180,7 @@ fn store(loaded: &Loaded<Config>) -> Result<StoreSettings, ConfigError> {
             password: config.redis.password.clone(),
             prefix: config.redis.prefix.clone(),
         }),
-        _ => Err(loaded.invalid("store.kind", "unknown store; use redb, redis or memory")),
+        _ => Err(loaded.invalid("store.kind", "is not a store; use redb, redis or memory")),
     }
 }
 
@@ -207,16 +208,20 @@ fn provider(loaded: &Loaded<Config>) -> Result<ProviderSettings, ConfigError> {
                 .as_ref()
                 .ok_or_else(|| loaded.missing("local.users"))?;
             let users = LocalUsers::parse(users.expose())
-                .map_err(|error| loaded.invalid("local.users", error))?;
+                .map_err(|error| loaded.invalid("local.users", format!("is refused: {error}")))?;
             Ok(ProviderSettings::Local(users))
         }
-        _ => Err(loaded.invalid("identity_provider", "unknown provider; use github or local")),
+        _ => Err(loaded.invalid(
+            "identity_provider",
+            "is not a provider; use github or local",
+        )),
     }
 }
 
 /// Secrets go to this address, so it must be https unless it is on this machine.
 fn provider_url(loaded: &Loaded<Config>, key: &str, text: &str) -> Result<url::Url, ConfigError> {
-    let url = url::Url::parse(text).map_err(|error| loaded.invalid(key, error))?;
+    let url = url::Url::parse(text)
+        .map_err(|error| loaded.invalid(key, format!("is not a URL: {error}")))?;
     let is_loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -265,7 +270,7 @@ fn jwt_secret(loaded: &Loaded<Config>) -> Result<Secret, ConfigError> {
 fn tokens(loaded: &Loaded<Config>) -> Result<TokenSettings, ConfigError> {
     let tokens = &loaded.config.tokens;
     if tokens.algorithm != "ES256" {
-        return Err(loaded.invalid("tokens.algorithm", "not offered; use ES256"));
+        return Err(loaded.invalid("tokens.algorithm", "is not offered; use ES256"));
     }
     let day = 24 * 3600;
     for (key, value, least, most) in [
