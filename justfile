@@ -83,6 +83,7 @@ ps *arguments: _docker
 
 # Logs: just logs [SERVICE] [flags of docker compose logs, such as --follow, --since 10m, -n 100]
 [group('run')]
+[no-exit-message]
 logs *arguments: _docker
     @{{ compose }} logs {{ arguments }}
 
