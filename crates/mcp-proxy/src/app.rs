@@ -1,6 +1,7 @@
 //! The whole service: from settings to listening to the end.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ const UNREAD: u32 = 30_000;
 const FLUSHING: Duration = Duration::from_secs(2);
 /// How often it is looked whether what should end has ended.
 const POLL: Duration = Duration::from_millis(10);
+/// How long killed children may take to be reaped.
+const KILLING: Duration = Duration::from_millis(500);
 /// What the end needs besides the times of requests and children.
 const ENDING: Duration = Duration::from_secs(3);
 
@@ -227,8 +230,17 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
     state.sessions.close_all();
     state.pool.close_all();
     public_handle.stop(true).await;
-    while children.count() > 0 && !shutdown.hard().is_cancelled() {
-        tokio::time::sleep(POLL).await;
+    let gone = async {
+        while children.count() > 0 {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        () = shutdown.hard().cancelled() => {
+            children.kill();
+            tokio::time::sleep(KILLING).await;
+        }
     }
     private_handle.stop(false).await;
     server.abort();
@@ -273,6 +285,15 @@ fn serve(listener: TcpListener, state: Data<State>) -> std::io::Result<Server> {
     Ok(server.run())
 }
 
+/// This program. The link of the system leads to it even after its file was replaced.
+fn guard() -> anyhow::Result<PathBuf> {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() {
+        return Ok(link);
+    }
+    std::env::current_exe().context("cannot find this program's own file")
+}
+
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
 }
@@ -310,6 +331,6 @@ fn command(config: &Config, environment: &Environment) -> anyhow::Result<Command
             .into_iter()
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
-        guard: std::env::current_exe().context("cannot find this program's own file")?,
+        guard: guard()?,
     })
 }

@@ -232,6 +232,8 @@ impl fmt::Display for Ended {
 pub struct Watch {
     /// Ends the child when cancelled; cancelled when the child has begun to end.
     pub stop: CancellationToken,
+    /// Kills the whole group at once when cancelled.
+    pub kill: CancellationToken,
     /// What its log lines are labelled with.
     pub span: tracing::Span,
     /// Longest line of stdout, in bytes.
@@ -434,7 +436,7 @@ async fn supervise(
             end: if asked { End::Asked } else { End::Silent },
         });
         stdin.close();
-        end(&mut child, group).await
+        end(&mut child, group, &watch.kill).await
     };
     stdin.close();
     if !read_to_end && timeout(DRAINING, &mut reader).await.is_err() {
@@ -447,34 +449,40 @@ async fn supervise(
     info!(parent: &watch.span, asked, "{ended}");
     watch.stop.cancel();
     listener.ended(&ended);
-    end_group(group).await;
+    end_group(group, &watch.kill).await;
 }
 
-async fn end(child: &mut tokio::process::Child, group: Pid) -> Option<ExitStatus> {
+async fn end(
+    child: &mut tokio::process::Child,
+    group: Pid,
+    kill: &CancellationToken,
+) -> Option<ExitStatus> {
     for (patience, next) in [(POLITE, Signal::TERM), (TERMINATING, Signal::KILL)] {
-        if let Ok(status) = timeout(patience, child.wait()).await {
-            return status.ok();
+        tokio::select! {
+            status = child.wait() => return status.ok(),
+            () = sleep(patience) => {}
+            () = kill.cancelled() => break,
         }
         debug!(?group, signal = ?next, "the MCP server did not end");
         signal(group, next);
     }
+    signal(group, Signal::KILL);
     child.wait().await.ok()
 }
 
 /// Ends what the child left behind in its group. While any of it lives, the number of the group cannot be given to others.
-async fn end_group(group: Pid) {
+async fn end_group(group: Pid, kill: &CancellationToken) {
     let alive = || rustix::process::test_kill_process_group(group).is_ok();
     if !alive() {
         return;
     }
     signal(group, Signal::TERM);
     let patience = Instant::now() + TERMINATING;
-    while alive() {
-        if Instant::now() >= patience {
-            signal(group, Signal::KILL);
-            return;
-        }
+    while alive() && Instant::now() < patience && !kill.is_cancelled() {
         sleep(Duration::from_millis(20)).await;
+    }
+    if alive() {
+        signal(group, Signal::KILL);
     }
 }
 

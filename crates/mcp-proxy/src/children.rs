@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::child::{CannotStart, Command, Spawner, Started};
+use crate::child::{CannotStart, Command, Spawner, Started, Watch};
 use crate::metrics::Counted;
 
 /// Starts children within bounds.
@@ -17,6 +18,7 @@ pub struct Children {
     counts: Arc<Mutex<Counts>>,
     bounds: Bounds,
     counted: Counted,
+    kill: CancellationToken,
 }
 
 /// So many children that end before they have answered anything …
@@ -82,6 +84,7 @@ impl Children {
             counts: Arc::default(),
             bounds,
             counted,
+            kill: CancellationToken::new(),
         }
     }
 
@@ -91,16 +94,26 @@ impl Children {
         self.spawner.runtime()
     }
 
+    /// How a child is watched. `stop`: ends it when cancelled; `span`: labels its log lines.
+    #[must_use]
+    pub fn watch(&self, stop: CancellationToken, span: tracing::Span) -> Watch {
+        Watch {
+            stop,
+            kill: self.kill.clone(),
+            span,
+            line_limit: self.bounds.line_bytes,
+        }
+    }
+
+    /// Kills every child with its whole group.
+    pub fn kill(&self) {
+        self.kill.cancel();
+    }
+
     /// The command every child runs.
     #[must_use]
     pub fn command(&self) -> &Command {
         &self.command
-    }
-
-    /// Longest line of a child in bytes.
-    #[must_use]
-    pub fn line_limit(&self) -> usize {
-        self.bounds.line_bytes
     }
 
     /// Counts a child of our own, which no bound refuses.

@@ -108,6 +108,8 @@ pub struct LimitsConfig {
     pub session_left_alone: Seconds,
     /// Life of a session in all.
     pub session_life: Seconds,
+    /// Silence after which an event stream gets a comment.
+    pub keep_alive: Seconds,
     /// Life of a stream that only listens: the client opens another one, and its token is looked at again.
     pub stream_life: Seconds,
     /// Time for requests in flight after SIGTERM.
@@ -148,6 +150,7 @@ impl Default for LimitsConfig {
             stream_after: Seconds::new(10),
             session_left_alone: Seconds::new(60),
             session_life: Seconds::new(24 * 60 * 60),
+            keep_alive: Seconds::new(15),
             stream_life: Seconds::new(15 * 60),
             shutdown_grace: Seconds::new(25),
         }

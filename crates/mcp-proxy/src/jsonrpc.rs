@@ -219,7 +219,7 @@ impl<'a> Message<'a> {
         }
         let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|error| {
             if error.is_data() {
-                Malformed::NotJsonRpc(error.to_string())
+                Malformed::NotJsonRpc(without_values(&error))
             } else {
                 Malformed::NotJson(error.to_string())
             }
@@ -244,12 +244,17 @@ impl<'a> Message<'a> {
         if envelope.id.is_some_and(|id| !is_null && !is_id(id.get())) {
             return refuse("`id` must be a string or an integer");
         }
+        let mut params = envelope.params;
+        params.meta.progress_token = params
+            .meta
+            .progress_token
+            .filter(|token| token.get() != "null");
         Ok(Self {
             text,
             kind,
             id: envelope.id.filter(|_| !is_null),
             method: envelope.method.unwrap_or_default(),
-            params: envelope.params,
+            params,
             failed: envelope.error.is_some(),
             result: envelope.result,
         })
@@ -259,6 +264,16 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn range(&self, value: &RawValue) -> Range<usize> {
         range_in(self.text, value)
+    }
+}
+
+/// What is wrong with a member, without the value that stands there: errors are logged, messages are not.
+fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("duplicate field") {
+        text
+    } else {
+        format!("a member has the wrong type (column {})", error.column())
     }
 }
 

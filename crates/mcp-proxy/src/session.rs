@@ -448,8 +448,9 @@ impl Session {
 
     /// A request or notification of the child.
     fn push(&self, message: &Message<'_>) {
-        let mut state = self.lock();
-        let state = &mut *state;
+        // The lock of stdin is taken before this one, never while it is held.
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let target = match &*message.method {
             "notifications/progress" => {
                 self.progress(state, message);
@@ -466,12 +467,9 @@ impl Session {
         };
         if let (Kind::Request, Some(id)) = (message.kind, message.id) {
             if state.asked.len() >= MAX_ASKED {
-                let error = error_response(
-                    Some(id.get()),
-                    code::INTERNAL_ERROR,
-                    "too many requests to the client are unanswered",
-                    None,
-                );
+                drop(guard);
+                let text = "too many requests to the client are unanswered";
+                let error = error_response(Some(id.get()), code::INTERNAL_ERROR, text, None);
                 // The backlog is bounded; a child that asks this much and reads nothing gets no answer.
                 let _ = self.stdin.send(error);
                 return;

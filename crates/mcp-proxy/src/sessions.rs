@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, info_span};
 
-use crate::child::{Ended, Listener, POLITE, Watch};
+use crate::child::{Ended, Listener, POLITE};
 use crate::children::{Children, NoChild, Permit};
 use crate::identity::{Identity, Owner};
 use crate::metrics::Counted;
@@ -143,11 +143,7 @@ impl Sessions {
             session: Arc::clone(&session),
             sessions: Arc::clone(self),
         };
-        let watch = Watch {
-            stop,
-            span,
-            line_limit: self.children.line_limit(),
-        };
+        let watch = self.children.watch(stop, span);
         started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
         Ok(session)
     }

@@ -13,9 +13,6 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep};
 
-/// A silent stream gets a comment this often, so that nothing in between takes it for dead.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
 /// The reconnection time told to clients, in milliseconds.
 pub const RETRY_MILLIS: u32 = 1000;
 
@@ -82,6 +79,7 @@ pub struct Outlet {
 /// The reading end: the body of one `text/event-stream` answer.
 pub struct Events {
     queue: Arc<Mutex<Queue>>,
+    keep_alive: Duration,
     timer: Pin<Box<Sleep>>,
     /// When the stream is ended in any case.
     end: Option<Instant>,
@@ -118,12 +116,14 @@ pub struct Inlet {
 }
 
 impl Inlet {
-    /// The body of the answer.
+    /// The body of the answer. A silent stream gets a comment every `keep_alive`, so that nothing in between takes it for
+    /// dead.
     #[must_use]
-    pub fn into_events(mut self) -> Events {
+    pub fn into_events(mut self, keep_alive: Duration) -> Events {
         Events {
+            keep_alive,
             queue: self.queue.take().unwrap_or_default(),
-            timer: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+            timer: Box::pin(tokio::time::sleep(keep_alive)),
             end: None,
             on_end: None,
         }
@@ -180,7 +180,7 @@ impl Drop for Outlet {
 }
 
 impl Events {
-    /// Ends the stream between two events once it is this old, or up to [`KEEP_ALIVE`] later: who may read is asked
+    /// Ends the stream between two events once it is this old, or a keep-alive later: who may read is asked
     /// again when the client comes back.
     #[must_use]
     pub fn with_life(mut self, life: Duration) -> Self {
@@ -241,12 +241,12 @@ impl MessageBody for Events {
         };
         match next {
             Some(chunk) => {
-                this.timer.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                this.timer.as_mut().reset(Instant::now() + this.keep_alive);
                 Poll::Ready(chunk.map(Ok))
             }
             None => match this.timer.as_mut().poll(context) {
                 Poll::Ready(()) => {
-                    this.timer.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                    this.timer.as_mut().reset(Instant::now() + this.keep_alive);
                     Poll::Ready(Some(Ok(Bytes::from_static(b":\n\n"))))
                 }
                 Poll::Pending => Poll::Pending,

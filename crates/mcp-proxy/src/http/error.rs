@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
+use chassis::telemetry::untrusted;
 use tracing::{debug, warn};
 
 use crate::children::NoChild;
@@ -178,9 +179,11 @@ impl Refusal {
         if status.is_server_error()
             || matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)
         {
-            warn!(status = status.as_u16(), reason = %self, "refused a request");
+            let reason = self.to_string();
+            warn!(status = status.as_u16(), reason = %untrusted(&reason), "refused a request");
         } else {
-            debug!(status = status.as_u16(), reason = %self, "refused a request");
+            let reason = self.to_string();
+            debug!(status = status.as_u16(), reason = %untrusted(&reason), "refused a request");
         }
         let data = match self {
             Self::UnsupportedVersion {

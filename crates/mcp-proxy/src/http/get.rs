@@ -31,7 +31,7 @@ fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> 
     let inlet = session.listen(last).ok_or(Refusal::EventUnknown)?;
     Ok(body::event_stream(
         inlet
-            .into_events()
+            .into_events(state.config.limits.keep_alive.duration())
             .with_life(state.config.limits.stream_life.duration()),
         None,
     ))

@@ -124,7 +124,9 @@ async fn answer(
         Reply::Json(answer) => Ok(json(HttpResponse::build(status(&answer)), answer)),
         Reply::Nothing => Ok(HttpResponse::Accepted().finish()),
         Reply::Stream(inlet) => {
-            let mut events = inlet.into_events().on_end(in_flight.hand_over());
+            let mut events = inlet
+                .into_events(state.config.limits.keep_alive.duration())
+                .on_end(in_flight.hand_over());
             if listens {
                 events = events.with_life(state.config.limits.stream_life.duration());
             }

@@ -141,16 +141,28 @@ async fn initialize(
 ) -> Result<HttpResponse, Refusal> {
     let session = state.sessions.open(identity).await?;
     let limit = state.config.limits.initialize.duration();
-    let opened = async {
-        let pending = session.request(message, accepts)?;
-        answer(&session, pending, state, accepts, Some(limit)).await
+    // A client that goes away now, or is refused, never learns the id of its session.
+    let unknown = Unknown {
+        state,
+        session: &session,
     };
-    match opened.await {
-        Ok(response) => Ok(response),
-        Err(refusal) => {
-            state.sessions.close(&session, "initialize failed");
-            Err(refusal)
-        }
+    let pending = session.request(message, accepts)?;
+    let response = answer(&session, pending, state, accepts, Some(limit)).await?;
+    if response.headers().contains_key(SESSION_ID) {
+        std::mem::forget(unknown);
+    }
+    Ok(response)
+}
+
+/// A session whose id its client does not know yet. Dropping it ends the session.
+struct Unknown<'s> {
+    state: &'s State,
+    session: &'s Session,
+}
+
+impl Drop for Unknown<'_> {
+    fn drop(&mut self) {
+        self.state.sessions.close(self.session, "initialize failed");
     }
 }
 
@@ -189,19 +201,18 @@ async fn answer(
         Reply::Json(body) => {
             let mut response = HttpResponse::build(StatusCode::OK);
             if let Some(id) = session_id {
-                if session.version().is_none() {
-                    // The child refused: there is no session to go on with.
-                    state
-                        .sessions
-                        .close(session, "the MCP server refused initialize");
-                } else {
+                // Where the child refused there is no session to go on with.
+                if session.version().is_some() {
                     response.insert_header((SESSION_ID, id));
                 }
             }
             Ok(json(response, body))
         }
         Reply::Nothing => Ok(HttpResponse::Accepted().finish()),
-        Reply::Stream(inlet) => Ok(body::event_stream(inlet.into_events(), session_id)),
+        Reply::Stream(inlet) => Ok(body::event_stream(
+            inlet.into_events(state.config.limits.keep_alive.duration()),
+            session_id,
+        )),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, info_span, warn};
 
-use crate::child::{Ended, Listener, Watch};
+use crate::child::{Ended, Listener};
 use crate::children::Children;
 use crate::jsonrpc::{Kind, Message};
 use crate::version::Version;
@@ -185,11 +185,7 @@ async fn converse(
     let _end = stop.clone().drop_guard();
     let stdin = Arc::clone(&started.stdin);
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let watch = Watch {
-        stop,
-        span: info_span!("probe"),
-        line_limit: children.line_limit(),
-    };
+    let watch = children.watch(stop, info_span!("probe"));
     started.listen(
         children.runtime(),
         Arc::new(Ear(sender)),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, info_span};
 
-use crate::child::{Ended, Listener, Watch};
+use crate::child::{Ended, Listener};
 use crate::children::{Children, NoChild};
 use crate::identity::Identity;
 use crate::modern::shared::Shared;
@@ -109,11 +109,7 @@ impl Pool {
             subject,
             pool: Arc::clone(self),
         };
-        let watch = Watch {
-            stop,
-            span,
-            line_limit: self.children.line_limit(),
-        };
+        let watch = self.children.watch(stop, span);
         started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
         Ok(shared)
     }

@@ -358,4 +358,26 @@ impl Answer {
             self.read.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
+
+    /// The next line that is not empty, whatever it is.
+    pub(crate) async fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.read.find('\n') {
+                let line: String = self.read.drain(..=end).collect();
+                if !line.trim().is_empty() {
+                    return line.trim_end().to_owned();
+                }
+                continue;
+            }
+            let chunk = self
+                .response
+                .as_mut()
+                .unwrap()
+                .chunk()
+                .await
+                .unwrap()
+                .unwrap();
+            self.read.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
 }

@@ -359,3 +359,23 @@ async fn a_refused_initialize_leaves_no_session() {
     assert_eq!(answer.header("mcp-session-id"), None);
     assert_eq!(answer.json().await["error"]["code"], -32602);
 }
+
+#[tokio::test]
+async fn a_client_that_goes_away_before_its_session_is_open_leaves_no_child() {
+    let directory = tempfile::tempdir().unwrap();
+    let pids = directory.path().join("pids");
+    let bridge = scripted(&["--silent-initialize", "--announce", pids.to_str().unwrap()])
+        .ready()
+        .await;
+    let before = std::fs::read_to_string(&pids).unwrap();
+    let opening = bridge.post(&initialize("2025-11-25")).send();
+    let started = testkit::wait::until("the child", testkit::wait::PATIENCE, || async {
+        let now = std::fs::read_to_string(&pids).unwrap();
+        (now.len() > before.len()).then(|| now.lines().last().unwrap().to_owned())
+    });
+    let pid = tokio::select! {
+        _ = opening => panic!("nothing answers"),
+        pid = started => pid.unwrap(),
+    };
+    crate::children::gone(&pid).await;
+}

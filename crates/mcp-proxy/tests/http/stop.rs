@@ -108,3 +108,24 @@ async fn stubborn_children_do_not_outlive_the_bridge() {
     assert_eq!(bridge.process.wait(PATIENCE).await.unwrap().code(), Some(0));
     crate::children::gone(&pid).await;
 }
+
+#[tokio::test]
+async fn a_second_signal_ends_everything_now() {
+    let mut bridge = stubborn(&["--ignore-eof"]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let pid = bridge.tool(&session, "pid", json!({})).await;
+    let grandchild = bridge.tool(&session, "fork", json!({})).await;
+    let start = Instant::now();
+    bridge.process.signal(Signal::TERM).unwrap();
+    bridge.logs.wait_for("shutting down").await.unwrap();
+    bridge.process.signal(Signal::TERM).unwrap();
+    bridge.process.wait(PATIENCE).await.unwrap();
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    for pid in [pid, grandchild] {
+        crate::children::gone(&pid).await;
+    }
+}

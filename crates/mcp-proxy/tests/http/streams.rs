@@ -384,3 +384,22 @@ async fn a_cancelled_call_frees_its_place_and_ends_its_stream() {
     }
     bridge.tool(&session, "echo", json!({})).await;
 }
+
+#[tokio::test]
+async fn a_long_wait_becomes_a_stream_that_is_kept_alive() {
+    let bridge = scripted(&[])
+        .with_file("[proxy.limits]\nstream_after = 0\nkeep_alive = 1\n")
+        .start()
+        .await;
+    let session = bridge.open("2025-11-25").await;
+    let mut held = bridge
+        .post(&tool(1, "hold", json!({})))
+        .session(&session)
+        .send()
+        .await;
+    assert!(held.is_stream());
+    assert_eq!(held.event().await.unwrap().data, "", "it can be resumed");
+    assert_eq!(held.line().await, ":");
+    bridge.tool(&session, "release", json!({})).await;
+    assert_eq!(held.event().await.unwrap().json()["id"], 1);
+}
