@@ -8,7 +8,6 @@ use serde_json::json;
 use testkit::binaries;
 use testkit::gateway::{Gateway, Provider};
 use testkit::github::{Approval, Condition, User};
-use testkit::person::{Credentials, Person};
 use testkit::process::{Command, Logs};
 use testkit::wait::PATIENCE;
 use url::Url;
@@ -54,7 +53,8 @@ async fn who_is_on_the_list_comes_in_who_is_not_is_refused() -> Result<()> {
 
     // On GitHub, but not on the list.
     let (url, _) = registered.authorization_url()?;
-    let back = person("hubot")?
+    let back = gateway
+        .person_named("hubot")?
         .approve(&url, &registered.redirect_uri)
         .await?;
     assert_eq!(outcome(&back), ("access_denied".to_owned(), None));
@@ -63,7 +63,8 @@ async fn who_is_on_the_list_comes_in_who_is_not_is_refused() -> Result<()> {
     github.set_user(User::new(583_231, "octocat-renamed"));
     github.set_user(User::new(666, "octocat"));
     let (url, _) = registered.authorization_url()?;
-    let back = person("octocat")?
+    let back = gateway
+        .person_named("octocat")?
         .approve(&url, &registered.redirect_uri)
         .await?;
     assert_eq!(outcome(&back), ("access_denied".to_owned(), None));
@@ -84,14 +85,15 @@ async fn who_says_no_at_github_or_at_our_page_gives_no_code() -> Result<()> {
         .await?;
 
     let (url, pkce) = registered.authorization_url()?;
-    let back = person("octocat")?
+    let back = gateway
+        .person_named("octocat")?
         .deny(&url, &registered.redirect_uri)
         .await?;
     assert_eq!(outcome(&back), ("access_denied".to_owned(), None));
     assert_eq!(parameter(&back, "state"), Some(pkce.state));
     assert_eq!(parameter(&back, "iss"), Some(gateway.issuer()));
 
-    let person = person("octocat")?;
+    let person = gateway.person_named("octocat")?;
     person.browser.stop_at(&registered.redirect_uri);
     let (url, _) = registered.authorization_url()?;
     let consent = person.consent_page(&url).await?;
@@ -166,12 +168,10 @@ async fn members_of_a_listed_organisation_come_in() -> Result<()> {
         .await?
         .register()
         .await?;
-    let back = |login: &'static str| {
-        let registered = registered.clone();
-        async move {
-            let (url, _) = registered.authorization_url()?;
-            person(login)?.approve(&url, &registered.redirect_uri).await
-        }
+    let back = async |login: &str| {
+        let (url, _) = registered.authorization_url()?;
+        let person = gateway.person_named(login)?;
+        person.approve(&url, &registered.redirect_uri).await
     };
     assert!(parameter(&back("mona").await?, "code").is_some());
     assert_eq!(
@@ -202,12 +202,6 @@ async fn without_a_list_the_service_does_not_start() -> Result<()> {
     logs.wait_for("ALLOWED_GITHUB_USERS").await?;
     assert_eq!(logs.text().lines().count(), 1, "{}", logs.text());
     Ok(())
-}
-
-fn person(login: &str) -> Result<Person> {
-    Person::new(Credentials::GitHub {
-        login: login.to_owned(),
-    })
 }
 
 fn parameter(url: &Url, name: &str) -> Option<String> {

@@ -12,3 +12,5 @@ mod answer;
 mod bad_input;
 mod secrets_in_logs;
 mod dev;
+mod discovery;
+mod streams;

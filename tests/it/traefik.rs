@@ -419,3 +419,34 @@ async fn the_shipped_files_start_without_a_warning() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn strangers_are_slowed_down_where_they_need_no_credential_and_only_there() -> Result<()> {
+    let edge =
+        Edge::start_with(&[("RATE_LIMIT_REGISTER", "3"), ("RATE_LIMIT_SIGN_IN", "5")]).await?;
+    let host = ["Host: mcp-fetch.localhost"];
+    for (line, allowed) in [
+        ("POST /register HTTP/1.1", 3),
+        ("GET /authorize HTTP/1.1", 5),
+    ] {
+        let mut statuses = Vec::new();
+        for _ in 0..allowed + 2 {
+            let answer = edge.send(line, &host).await?;
+            statuses.push(raw::status(&answer));
+            if raw::status(&answer) == 429 {
+                assert_eq!(raw::header(&answer, "retry-after").len(), 1, "{answer}");
+            }
+        }
+        let passed = statuses.iter().filter(|status| **status == 200).count();
+        assert_eq!(passed, allowed, "{line}: {statuses:?}");
+        assert!(statuses.ends_with(&[429]), "{line}: {statuses:?}");
+    }
+    // Tokens and MCP calls go on.
+    for line in ["POST /token HTTP/1.1", "POST /mcp HTTP/1.1"] {
+        for _ in 0..20 {
+            let answer = edge.send(line, &host).await?;
+            assert_eq!(raw::status(&answer), 200, "{line}: {answer}");
+        }
+    }
+    Ok(())
+}

@@ -1,4 +1,4 @@
-//! What the tests are written with: a fake GitHub, a browser, process starters, scripted MCP servers.
+#![doc = include_str!("../README.md")]
 
 pub mod binaries;
 pub mod browser;

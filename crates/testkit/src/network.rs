@@ -1,10 +1,11 @@
 //! The network of a test is this machine: names below `localhost` lead to the loopback address, all others nowhere.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Resolves `localhost` and everything below it to 127.0.0.1, as RFC 6761 section 6.3 asks, without asking the system: many
@@ -44,12 +45,35 @@ pub fn http_client() -> Result<reqwest::Client> {
         .context("the HTTP client of the tests")
 }
 
-/// A port that was free a moment ago, for programs that cannot be told to choose one and say which (Traefik).
+/// Where [`free_port`] looks: below the ports that systems give to outgoing connections and to port 0 (from 32768 on Linux,
+/// 49152 elsewhere), so that no connection of a neighbour takes one between the choice and the use.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// The locks on the ports this process was given; they end with it.
+static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
+/// A port for programs that cannot choose one themselves, or that must come back at the same one. No other test on this machine
+/// is given it while this process runs.
 ///
 /// # Errors
 ///
-/// If the system has none.
+/// If there is none.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
-    Ok(listener.local_addr()?.port())
+    let locks = std::env::temp_dir().join("mcp-gateway-test-ports");
+    std::fs::create_dir_all(&locks).with_context(|| locks.display().to_string())?;
+    // Processes begin at different places, so that they seldom meet.
+    let length = u32::from(PORTS.end - PORTS.start);
+    let begin = std::process::id().wrapping_mul(7919) % length;
+    for step in 0..length {
+        let port = PORTS.start + u16::try_from((begin + step) % length)?;
+        let lock = File::create(locks.join(port.to_string()))?;
+        if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            TAKEN
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(lock);
+            return Ok(port);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }

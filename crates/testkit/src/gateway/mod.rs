@@ -20,7 +20,10 @@ use crate::traefik::Traefik;
 /// Who can sign in with the provider `local`.
 pub const USERNAME: &str = "ada";
 
-/// Ada's password.
+/// Who can as well.
+pub const OTHER_USERNAME: &str = "grace";
+
+/// Both have the same password.
 pub const PASSWORD: &str = "correct horse battery staple";
 
 /// The secret the gateway is started with.
@@ -110,13 +113,25 @@ impl Gateway {
     ///
     /// If no HTTP client can be built.
     pub fn person(&self) -> Result<Person> {
+        self.person_named(match &self.setup.provider {
+            Provider::Local => USERNAME,
+            Provider::GitHub { .. } => "octocat",
+        })
+    }
+
+    /// A person of this name, with a fresh browser.
+    ///
+    /// # Errors
+    ///
+    /// If no HTTP client can be built.
+    pub fn person_named(&self, name: &str) -> Result<Person> {
         Person::new(match &self.setup.provider {
             Provider::Local => Credentials::Local {
-                username: USERNAME.to_owned(),
+                username: name.to_owned(),
                 password: PASSWORD.to_owned(),
             },
             Provider::GitHub { .. } => Credentials::GitHub {
-                login: "octocat".to_owned(),
+                login: name.to_owned(),
             },
         })
     }

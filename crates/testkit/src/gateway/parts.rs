@@ -7,13 +7,13 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{JWT_SECRET, PASSWORD, Provider, Setup, Store, USERNAME};
+use super::{JWT_SECRET, OTHER_USERNAME, PASSWORD, Provider, Setup, Store, USERNAME};
 use crate::github::{CLIENT_ID, CLIENT_SECRET, GitHub};
 use crate::process::{self, Command, Logs, Process};
 use crate::wait::{self, PATIENCE};
 use crate::{binaries, network};
 
-/// The ports that must be known before the start. 0 = a free one.
+/// The ports that must be known before the start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
     pub(super) public_port: u16,
@@ -83,7 +83,7 @@ pub(super) async fn start_auth(
         }
         _ => command
             .env("IDENTITY_PROVIDER", "local")
-            .env("LOCAL_USERS", format!("{USERNAME}:{}", password_hash()?)),
+            .env("LOCAL_USERS", local_users()?),
     };
     for (variable, value) in &setup.auth_settings {
         command = command.env(variable, value);
@@ -91,6 +91,11 @@ pub(super) async fn start_auth(
     let mut process = command.start(logs)?;
     let address = process::address(&mut process, &address_file, "public").await?;
     Ok((process, address))
+}
+
+fn local_users() -> Result<String> {
+    let hash = password_hash()?;
+    Ok(format!("{USERNAME}:{hash} {OTHER_USERNAME}:{hash}"))
 }
 
 /// The hash of [`PASSWORD`] as `mcp-auth hash-password` makes it for an operator.

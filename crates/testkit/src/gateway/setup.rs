@@ -14,7 +14,7 @@ use crate::traefik::{self, Traefik};
 /// Who says who a person is.
 #[derive(Debug, Clone)]
 pub enum Provider {
-    /// Our own sign-in page; [`super::USERNAME`] may come in.
+    /// Our own sign-in page; [`super::USERNAME`] and [`super::OTHER_USERNAME`] may come in.
     Local,
     /// A fake GitHub with the users `octocat` (583231), `hubot` (480938) and `mona` (9919), of which these may come in.
     GitHub {
@@ -141,8 +141,7 @@ impl Setup {
     async fn launch(self) -> Result<Gateway> {
         let logs = Logs::default();
         let directory = tempfile::tempdir().context("a directory for the gateway")?;
-        // The issuer names Traefik's port, so the port is chosen before anybody listens on it. Traefik says so if
-        // somebody else was quicker in the meantime.
+        // The issuer names Traefik's port, so it is chosen before Traefik starts; auth comes back at its own after a kill.
         let public_port = network::free_port()?;
         let github = match &self.provider {
             Provider::Local => None,
@@ -157,7 +156,7 @@ impl Setup {
         };
         let addresses = parts::Addresses {
             public_port,
-            auth_port: 0,
+            auth_port: network::free_port()?,
         };
         let (auth, auth_address) =
             parts::start_auth(&self, &logs, directory.path(), addresses, github.as_ref()).await?;

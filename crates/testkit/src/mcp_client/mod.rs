@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use self::grant::{Authorized, Granted, Pkce, Tokens};
-pub use self::session::{Reply, Session};
+pub use self::session::{Messages, Reply, Session};
 use crate::network;
 
 /// Where the browser comes back to. Nobody listens: the browser of the tests captures the address.
@@ -89,6 +89,15 @@ impl McpClient {
             resource,
             server,
         })
+    }
+
+    /// Opens a session with a token that was got elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If the server refuses.
+    pub async fn session(&self, access_token: &str) -> Result<Session> {
+        Session::open(self.http.clone(), self.url.clone(), access_token).await
     }
 
     async fn document(&self, url: &str) -> Result<Value> {

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, Result, bail, ensure};
 use eventsource_stream::Eventsource as _;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
+
+use super::grant::Granted;
 
 const PROTOCOL_VERSION: &str = "2025-11-25";
 
@@ -99,6 +102,20 @@ impl Session {
         Ok(session)
     }
 
+    /// Speaks in a session by its id alone, as somebody who has learnt it would.
+    #[must_use]
+    pub fn resume(granted: &Granted, id: &str) -> Self {
+        let client = &granted.registered.discovered.client;
+        Self {
+            http: client.http.clone(),
+            url: client.url.clone(),
+            access_token: granted.tokens.access.clone(),
+            id: Some(id.to_owned()),
+            server: Value::Null,
+            next: AtomicU64::new(1),
+        }
+    }
+
     /// Uses another access token from now on, as a client does after a refresh.
     pub fn set_access_token(&mut self, access_token: &str) {
         access_token.clone_into(&mut self.access_token);
@@ -112,13 +129,15 @@ impl Session {
 
     /// A POST of this session.
     pub fn post(&self, message: &Value) -> RequestBuilder {
-        let request = self
-            .http
-            .post(self.url.clone())
+        self.with_session(self.http.post(self.url.clone()))
             .header(ACCEPT, "application/json, text/event-stream")
+            .json(message)
+    }
+
+    fn with_session(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request
             .header("mcp-protocol-version", PROTOCOL_VERSION)
-            .bearer_auth(&self.access_token)
-            .json(message);
+            .bearer_auth(&self.access_token);
         match &self.id {
             Some(id) => request.header("mcp-session-id", id),
             None => request,
@@ -135,6 +154,29 @@ impl Session {
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let response = self.post(&message).send().await?;
         read(response, &id).await
+    }
+
+    /// Sends a request and returns what comes back while it comes.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is not a stream.
+    pub async fn stream(&self, method: &str, params: Value) -> Result<Messages> {
+        let id = json!(self.next.fetch_add(1, Ordering::Relaxed));
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        Messages::of(self.post(&message).send().await?)
+    }
+
+    /// Opens the GET stream.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is not a stream.
+    pub async fn listen(&self) -> Result<Messages> {
+        let request = self
+            .with_session(self.http.get(self.url.clone()))
+            .header(ACCEPT, "text/event-stream");
+        Messages::of(request.send().await?)
     }
 
     /// Calls a tool and returns the texts of its result.
@@ -166,37 +208,60 @@ impl Session {
     ///
     /// If the connection breaks.
     pub async fn close(self) -> Result<StatusCode> {
-        let mut request = self
-            .http
-            .delete(self.url.clone())
-            .header("mcp-protocol-version", PROTOCOL_VERSION)
-            .bearer_auth(&self.access_token);
-        if let Some(id) = &self.id {
-            request = request.header("mcp-session-id", id);
-        }
+        let request = self.with_session(self.http.delete(self.url.clone()));
         Ok(request.send().await?.status())
     }
+}
+
+/// The messages of an open stream.
+pub struct Messages(BoxStream<'static, Result<Value>>);
+
+impl Messages {
+    fn of(response: reqwest::Response) -> Result<Self> {
+        let status = response.status();
+        ensure!(is_stream(&response), "no stream but {status}");
+        let events = response.bytes_stream().eventsource();
+        // A priming event has no data.
+        let messages = events.filter_map(async |event| match event {
+            Ok(event) if event.data.is_empty() => None,
+            Ok(event) => Some(serde_json::from_str(&event.data).map_err(Into::into)),
+            Err(error) => Some(Err(error.into())),
+        });
+        Ok(Self(messages.boxed()))
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    ///
+    /// If the stream ends or breaks.
+    pub async fn next(&mut self) -> Result<Value> {
+        self.0.next().await.context("the stream ended")?
+    }
+}
+
+impl std::fmt::Debug for Messages {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Messages")
+    }
+}
+
+fn is_stream(response: &reqwest::Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Reads an answer: one JSON object, or the response to `id` from a stream of events.
 async fn read(response: reqwest::Response, id: &Value) -> Result<Reply> {
     let status = response.status();
     let headers = response.headers().clone();
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .map_or("", |value| value.to_str().unwrap_or_default());
-    let message = if kind.starts_with("text/event-stream") {
-        let mut events = response.bytes_stream().eventsource();
+    let message = if is_stream(&response) {
+        let mut messages = Messages::of(response)?;
         loop {
-            let event = events
+            let message = messages
                 .next()
                 .await
-                .with_context(|| format!("the stream ended without the response to {id}"))??;
-            // A priming event has no data.
-            if event.data.is_empty() {
-                continue;
-            }
-            let message: Value = serde_json::from_str(&event.data)?;
+                .with_context(|| format!("no response to {id}"))?;
             if message.get("id") == Some(id) {
                 break message;
             }
