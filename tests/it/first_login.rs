@@ -1,16 +1,36 @@
 //! The main job, end to end: a client that knows only the address of a service finds its way, a person signs in, a real MCP server
 //! answers through the real Traefik.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use testkit::gateway::Gateway;
+use testkit::gateway::{Gateway, Provider};
 use testkit::site::{SENTENCE, Site};
 
 #[tokio::test]
-async fn a_client_finds_its_way_calls_fetch_refreshes_and_is_revoked() -> Result<()> {
-    let site = Site::start()?;
+async fn with_our_own_sign_in_page() -> Result<()> {
     let gateway = Gateway::start().with_fetch().await?;
+    finds_its_way_calls_fetch_refreshes_and_is_revoked(&gateway).await
+}
+
+#[tokio::test]
+async fn with_github() -> Result<()> {
+    let provider = Provider::GitHub {
+        allowed: "octocat".to_owned(),
+    };
+    let gateway = Gateway::start()
+        .with_provider(provider)
+        .with_fetch()
+        .await?;
+    finds_its_way_calls_fetch_refreshes_and_is_revoked(&gateway).await?;
+    // Nothing of it would have been refused by GitHub.
+    let github = gateway.github.as_ref().context("GitHub")?;
+    assert_eq!(github.complaints(), Vec::<String>::new());
+    Ok(())
+}
+
+async fn finds_its_way_calls_fetch_refreshes_and_is_revoked(gateway: &Gateway) -> Result<()> {
+    let site = Site::start()?;
     let person = gateway.person()?;
 
     let registered = gateway

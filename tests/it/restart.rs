@@ -5,6 +5,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use testkit::gateway::{Gateway, Store};
 use testkit::redis::RedisServer;
+use testkit::site::{SENTENCE, Site};
 
 #[tokio::test]
 async fn on_redb_a_signed_in_person_survives_a_kill() -> Result<()> {
@@ -22,9 +23,10 @@ async fn on_redis_a_signed_in_person_survives_a_kill_of_both() -> Result<()> {
 }
 
 async fn survives(store: Store, mut redis: Option<RedisServer>) -> Result<()> {
-    let mut gateway = Gateway::start().with_store(store).with_echo().await?;
+    let site = Site::start()?;
+    let mut gateway = Gateway::start().with_store(store).with_fetch().await?;
     let registered = gateway
-        .client("mcp-echo")?
+        .client("mcp-fetch")?
         .discover()
         .await?
         .register()
@@ -62,8 +64,10 @@ async fn survives(store: Store, mut redis: Option<RedisServer>) -> Result<()> {
     gateway.start_auth().await?;
 
     // The access token, the open MCP session, the refresh token and the registration are still good.
-    let reply = session.request("tools/list", json!({})).await?;
-    assert_eq!(reply.status, StatusCode::OK, "{}", reply.message);
+    let text = session
+        .call_tool("fetch", json!({"url": site.note()?}))
+        .await?;
+    assert!(text.contains(SENTENCE), "{text}");
     let mut signed_in = signed_in;
     signed_in.refresh().await?;
     assert_eq!(
