@@ -6,19 +6,12 @@
 // GATEWAY_TOOLS is the folder of scripts/tools.py, where the packages are.
 
 import { randomBytes } from "node:crypto";
-import dns from "node:dns";
 import { createRequire } from "node:module";
 import readline from "node:readline";
+import "./localhost.mjs";
 
 const [kind, mcpUrl, pageUrl] = process.argv.slice(2);
 const require = createRequire(`${process.env.GATEWAY_TOOLS}/npm/package.json`);
-
-// Not every system resolves names below localhost (RFC 6761 section 6.3 says it should).
-dns.lookup = (name, options, callback) => {
-  const done = callback ?? options;
-  if (name !== "localhost" && !name.endsWith(".localhost")) return done(new Error(`${name} is not on this machine`));
-  return options?.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4);
-};
 
 const kinds = {
   "sdk-1": () => ({

@@ -14,3 +14,4 @@ mod secrets_in_logs;
 mod dev;
 mod discovery;
 mod streams;
+mod authorization_conformance;
