@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chassis::config::{ConfigError, Loaded, Seconds, Setting};
+use chassis::config::{ConfigError, Loaded, Seconds, Secret, Setting};
 use chassis::telemetry::{LOG_FORMAT, LOG_LEVEL, LogConfig};
 use serde::{Deserialize, Serialize};
 
@@ -76,8 +76,8 @@ pub struct Config {
 pub struct Env {
     /// Names of our variables that are passed on.
     pub pass: Vec<String>,
-    /// Values that are set.
-    pub set: BTreeMap<String, String>,
+    /// Values that are set; hidden wherever settings are shown.
+    pub set: BTreeMap<String, Secret>,
 }
 
 /// The bounds.
@@ -176,10 +176,7 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
         ("private_host", &config.private_host),
     ] {
         if value.parse::<IpAddr>().is_err() {
-            return Err(loaded.invalid(
-                key,
-                "it must be an IP address, for example 127.0.0.1 or 0.0.0.0",
-            ));
+            return Err(loaded.invalid(key, "is not an IP address such as 127.0.0.1 or 0.0.0.0"));
         }
     }
     for (key, value) in [
@@ -192,7 +189,7 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
         ("limits.message_bytes", config.limits.message_bytes),
     ] {
         if value == 0 {
-            return Err(loaded.invalid(key, "it must be at least 1"));
+            return Err(loaded.invalid(key, "must be at least 1"));
         }
     }
     Ok(())
@@ -211,6 +208,8 @@ pub fn child_environment(env: &Env, ours: &chassis::config::Environment) -> Vec<
             out.insert(name.to_owned(), value.to_owned());
         }
     }
-    out.extend(env.set.clone());
+    for (name, value) in &env.set {
+        out.insert(name.clone(), value.expose().to_owned());
+    }
     out.into_iter().collect()
 }

@@ -1,5 +1,7 @@
 //! Reading a body within bounds, and answering with one.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
@@ -11,12 +13,17 @@ use crate::http::error::Refusal;
 use crate::http::headers::ACCEL_BUFFERING;
 use crate::sse::Events;
 
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Reads a body of at most `limit` bytes.
-pub async fn read(
-    headers: &HeaderMap,
-    mut payload: Payload,
-    limit: usize,
-) -> Result<Bytes, Refusal> {
+pub async fn read(headers: &HeaderMap, payload: Payload, limit: usize) -> Result<Bytes, Refusal> {
+    tokio::time::timeout(BODY_TIMEOUT, gather(headers, payload, limit))
+        .await
+        .map_err(|_| Refusal::SlowBody)?
+}
+
+async fn gather(headers: &HeaderMap, mut payload: Payload, limit: usize) -> Result<Bytes, Refusal> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())

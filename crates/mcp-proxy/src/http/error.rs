@@ -49,6 +49,9 @@ pub enum Refusal {
     /// The body broke off.
     #[error("the body could not be read")]
     BrokenBody,
+    /// The body took too long.
+    #[error("the body did not arrive in time")]
+    SlowBody,
     /// The body is no message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -117,6 +120,7 @@ impl Refusal {
             }
             Self::NotFound | Self::SessionUnknown | Self::UnknownMethod(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed | Self::PostOnly => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
