@@ -35,7 +35,7 @@ def compare(config: str) -> None:
         wanted = {
             "traefik.enable": "true",
             f"traefik.http.routers.{name}.rule": f"Host(`{name}.localhost`) && (Path(`/mcp`) || Path(`/mcp/`)) && "
-                                                 "(Method(`GET`) || Method(`POST`) || Method(`DELETE`) || Method(`OPTIONS`))",
+                                                 "(Method(`GET`) || Method(`HEAD`) || Method(`POST`) || Method(`DELETE`) || Method(`OPTIONS`))",
             f"traefik.http.routers.{name}.middlewares": f"mcp-cors@file,{name}-auth,mcp-strip@file",
             f"{guard}.address": f"http://auth:8000/verify?resource={name}",
             f"{guard}.trustforwardheader": "false",

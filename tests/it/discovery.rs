@@ -124,7 +124,7 @@ async fn whatever_asks_without_a_token_gets_the_challenge_and_is_never_redirecte
     let gateway = Gateway::start().with_echo().await?;
     let http = network::http_client()?;
     for path in ["/mcp", "/mcp/"] {
-        for method in [Method::POST, Method::GET, Method::DELETE] {
+        for method in [Method::POST, Method::GET, Method::HEAD, Method::DELETE] {
             let url = gateway.mcp_url("mcp-echo")?.join(path)?;
             let response = http.request(method.clone(), url).send().await?;
             assert_eq!(
@@ -190,6 +190,7 @@ async fn a_client_in_a_browser_may_ask_every_open_endpoint() -> Result<()> {
     let origin = "http://inspector.localhost:6274";
     let gateway = Gateway::start()
         .with_traefik_setting("MCP_CORS_ORIGINS", origin)
+        .with_proxy_setting("ALLOWED_ORIGINS", origin)
         .with_echo()
         .await?;
     let http = network::http_client()?;
@@ -233,6 +234,26 @@ async fn a_client_in_a_browser_may_ask_every_open_endpoint() -> Result<()> {
             "{url}"
         );
     }
+    // A page of that origin does the whole of it; a page of another origin is refused although it has a token.
+    let registered = gateway
+        .client("mcp-echo")?
+        .discover()
+        .await?
+        .register()
+        .await?;
+    let granted = registered
+        .authorize(&gateway.person()?)
+        .await?
+        .token()
+        .await?;
+    let session = granted.session().await?;
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    let own = session.post(&list).header("origin", origin).send().await?;
+    assert_eq!(own.status(), StatusCode::OK);
+    let allowed = own.headers().get_all("access-control-allow-origin");
+    assert_eq!(allowed.iter().collect::<Vec<_>>(), [origin]);
+    let foreign = session.post(&list).header("origin", "https://evil.example");
+    assert_eq!(foreign.send().await?.status(), StatusCode::FORBIDDEN);
     // The pages for people are none of a script's business.
     for path in ["/authorize", "/consent", "/login", "/callback"] {
         let answer = http
