@@ -1,0 +1,143 @@
+//! What survives a power cut, and what is answered while the store is away.
+
+use testkit::redis::RedisServer;
+use testkit::wait::{PATIENCE, until};
+
+use crate::answer::answer;
+use crate::service::{Auth, PASSWORD, USERNAME};
+use crate::sign_in::{
+    Tokens, approve, code, log_in, public_client, redemption, refreshing, signed_in,
+};
+
+async fn redb() -> Auth {
+    Auth::start_with(&[("STORE", "redb"), ("STORE_PATH", "auth.redb")]).await
+}
+
+#[tokio::test]
+async fn a_session_survives_kill_9() {
+    let auth = redb().await;
+    let (client, tokens) = signed_in(&auth).await;
+    let keys = auth.get(crate::service::AUTH, "/jwks").await;
+    let auth = auth.kill_and_start().await;
+    assert_eq!(
+        auth.get(crate::service::AUTH, "/jwks").await.shown(&[]),
+        keys.shown(&[])
+    );
+    assert_eq!(auth.verify(&tokens.access).await.status, 200);
+    let refreshed = auth
+        .post("/token", &refreshing(&client, &tokens.refresh))
+        .await;
+    let second = Tokens::of(&refreshed);
+    let auth = auth.kill_and_start().await;
+    assert_eq!(auth.verify(&second.access).await.status, 200);
+    // The rotation before the cut counts: the spent token leads to the same successor.
+    let repeated = auth
+        .post("/token", &refreshing(&client, &tokens.refresh))
+        .await;
+    assert_eq!(Tokens::of(&repeated).refresh, second.refresh);
+}
+
+#[tokio::test]
+async fn a_sign_in_and_a_code_survive_kill_9() {
+    let auth = redb().await;
+    let client = public_client(&auth).await;
+    let held = approve(&auth, &client.id, &[]).await;
+    let code = code(&auth, &client.id).await;
+    let auth = auth.kill_and_start().await;
+    assert_eq!(
+        auth.post("/token", &redemption(&client, &code))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(log_in(&auth, &held, USERNAME, PASSWORD).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_revocation_survives_kill_9() {
+    let auth = redb().await;
+    let (client, tokens) = signed_in(&auth).await;
+    let form = [
+        ("token", tokens.refresh.as_str()),
+        ("client_id", &client.id),
+    ];
+    assert_eq!(auth.post("/revoke", &form).await.status, 200);
+    let auth = auth.kill_and_start().await;
+    assert_eq!(auth.verify(&tokens.access).await.status, 401);
+    let refused = auth
+        .post("/token", &refreshing(&client, &tokens.refresh))
+        .await;
+    assert_eq!(refused.refusal(), "400 invalid_grant");
+}
+
+/// What the store has lost is over: nothing is revived, everybody signs in anew.
+#[tokio::test]
+async fn an_empty_store_honours_no_token() {
+    let auth = redb().await;
+    let (client, tokens) = signed_in(&auth).await;
+    std::fs::remove_file(auth.directory().join("auth.redb")).unwrap();
+    let auth = auth.kill_and_start().await;
+    assert_eq!(auth.verify(&tokens.access).await.status, 401);
+    let refused = auth
+        .post("/token", &refreshing(&client, &tokens.refresh))
+        .await;
+    assert_eq!(refused.refusal(), "401 invalid_client");
+}
+
+/// On 401 or 400 clients throw their tokens away; while the store cannot be asked they are told to try again.
+#[tokio::test]
+async fn while_redis_is_away_nobody_is_told_to_sign_in_again() {
+    let mut redis = RedisServer::start().await.unwrap();
+    let auth = Auth::start_with(&[
+        ("STORE", "redis"),
+        ("REDIS_URL", &redis.url()),
+        ("REDIS_PASSWORD", RedisServer::PASSWORD),
+    ])
+    .await;
+    let (client, tokens) = signed_in(&auth).await;
+    assert_eq!(auth.verify(&tokens.access).await.status, 200);
+    redis.kill().await.unwrap();
+    // Until the broken connection is noticed the decision is remembered; from then on nothing is.
+    let refused = until("a 503 of /verify", PATIENCE, async || {
+        let answer = auth.verify(&tokens.access).await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await
+    .unwrap();
+    assert_eq!(refused.refusal(), "503 temporarily_unavailable");
+    assert_eq!(refused.header("retry-after"), "2");
+    for (path, form) in [
+        ("/token", refreshing(&client, &tokens.refresh)),
+        (
+            "/revoke",
+            vec![
+                ("token", tokens.refresh.as_str()),
+                ("client_id", &client.id),
+            ],
+        ),
+    ] {
+        let refused = auth.post(path, &form).await;
+        assert_eq!(refused.refusal(), "503 temporarily_unavailable", "{path}");
+        assert_eq!(refused.header("retry-after"), "2", "{path}");
+        assert_eq!(refused.header("cache-control"), "no-store", "{path}");
+    }
+    let page = crate::sign_in::ask(&auth, &client.id, &[]).await;
+    assert_eq!((page.status, page.count("location")), (503, 0));
+    assert!(page.body.contains("Try again in a moment"), "{page:?}");
+    // A forged token is refused all the same: it never reaches the store.
+    assert_eq!(auth.verify("a.b.c").await.status, 401);
+    let without = answer(auth.verification("mcp-fetch")).await;
+    assert_eq!(without.status, 401);
+    redis.restart().await.unwrap();
+    let back = until("a 200 of /verify", PATIENCE, async || {
+        let answer = auth.verify(&tokens.access).await;
+        (answer.status != 503).then_some(answer)
+    })
+    .await
+    .unwrap();
+    assert_eq!(back.status, 200);
+    let refreshed = auth
+        .post("/token", &refreshing(&client, &tokens.refresh))
+        .await;
+    assert_eq!(refreshed.status, 200);
+}

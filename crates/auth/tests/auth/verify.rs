@@ -1,0 +1,571 @@
+//! `/verify`: what opens a service, and what does not.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use insta::assert_snapshot;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, answer};
+use crate::service::{AUTH, Auth, OTHER_RESOURCE};
+use crate::sign_in::{Tokens, code_with, public_client, redemption, refreshing, signed_in};
+
+#[tokio::test]
+async fn a_good_token_is_200_with_each_identity_header_once() {
+    let auth = Auth::start().await;
+    let (client, tokens) = signed_in(&auth).await;
+    let first = auth.verify(&tokens.access).await;
+    assert_snapshot!(first.shown(&[(&client.id, "[client_id]")]), @r#"
+    200
+    x-auth-client: [client_id]
+    x-auth-login: ada
+    x-auth-scope: mcp offline_access
+    x-auth-subject: local:ada
+    "#);
+    for name in [
+        "x-auth-subject",
+        "x-auth-login",
+        "x-auth-client",
+        "x-auth-scope",
+    ] {
+        assert_eq!(first.count(name), 1, "{name}");
+    }
+    // From memory now.
+    let again = auth.verify(&tokens.access).await;
+    assert_eq!(again.shown(&[]), first.shown(&[]));
+}
+
+/// Upstream fault 12: the 401 did not tell where to go.
+#[tokio::test]
+async fn without_a_token_the_answer_tells_where_to_get_one() {
+    let auth = Auth::start().await;
+    let answer = answer(auth.verification("mcp-fetch")).await;
+    assert_snapshot!(answer.shown(&[]), @r#"
+    401
+    cache-control: no-store
+    content-type: application/json
+    pragma: no-cache
+    www-authenticate: Bearer resource_metadata="http://mcp-fetch.localhost:8080/.well-known/oauth-protected-resource/mcp", scope="mcp"
+    x-content-type-options: nosniff
+
+    {
+      "error": "invalid_token",
+      "error_description": "an access token is needed; resource_metadata tells where to get one"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn a_bad_token_is_told_as_such() {
+    let auth = Auth::start().await;
+    let answer = auth.verify("x").await;
+    assert_snapshot!(answer.shown(&[]), @r#"
+    401
+    cache-control: no-store
+    content-type: application/json
+    pragma: no-cache
+    www-authenticate: Bearer error="invalid_token", resource_metadata="http://mcp-fetch.localhost:8080/.well-known/oauth-protected-resource/mcp", scope="mcp"
+    x-content-type-options: nosniff
+
+    {
+      "error": "invalid_token",
+      "error_description": "the access token is malformed, expired or revoked, or is for another service"
+    }
+    "#);
+}
+
+fn parts(token: &str) -> (Value, Value, String) {
+    let mut parts = token.split('.');
+    let mut part = || parts.next().unwrap().to_owned();
+    let json =
+        |text: String| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
+    (json(part()), json(part()), part())
+}
+
+fn encoded(json: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(json.to_string())
+}
+
+fn with(json: &Value, member: &str, value: Value) -> Value {
+    let mut json = json.clone();
+    json.as_object_mut()
+        .unwrap()
+        .insert(member.to_owned(), value);
+    json
+}
+
+/// A P-256 key of the attacker's own, with its public part as a JWK.
+fn own_key() -> (EncodingKey, Value) {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let private = pair.to_pkcs8v1().unwrap();
+    let point = pair.public_key().as_ref().to_vec();
+    let jwk = json!({"kty": "EC", "crv": "P-256",
+        "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..])});
+    (EncodingKey::from_ec_der(private.as_ref()), jwk)
+}
+
+/// Upstream fault 5, and the classics of JWT (RFC 8725 section 2).
+#[expect(clippy::too_many_lines, reason = "one table of forgeries")]
+#[tokio::test]
+async fn forged_tokens_open_nothing() {
+    let auth = Auth::start().await;
+    let (_, tokens) = signed_in(&auth).await;
+    let (header, claims, signature) = parts(&tokens.access);
+    let jwks = auth.get(AUTH, "/jwks").await.json();
+    let kid = header.get("kid").unwrap().clone();
+    assert_eq!(jwks.pointer("/keys/0/kid"), Some(&kid));
+
+    let unsigned =
+        |header: &Value, claims: &Value| format!("{}.{}.", encoded(header), encoded(claims));
+    let kept = |header: &Value, claims: &Value| {
+        format!("{}.{}.{signature}", encoded(header), encoded(claims))
+    };
+    let (own_key, own_jwk) = own_key();
+    let signed = |mut header: Header, claims: &Value| {
+        header.alg = Algorithm::ES256;
+        jsonwebtoken::encode(&header, claims, &own_key).unwrap()
+    };
+    let own_header = |typ: &str, kid: Option<&str>| {
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some(typ.to_owned());
+        header.kid = kid.map(str::to_owned);
+        header
+    };
+    // HS256 with the public key as the shared secret, in each form that a library might take for it.
+    let confused = |secret: &[u8]| {
+        let header = with(&header, "alg", json!("HS256"));
+        let body = format!("{}.{}", encoded(&header), encoded(&claims));
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), body.as_bytes());
+        format!("{body}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
+    };
+    let x = jwks.pointer("/keys/0/x").and_then(Value::as_str).unwrap();
+    let y = jwks.pointer("/keys/0/y").and_then(Value::as_str).unwrap();
+    let point = [
+        &[4][..],
+        &URL_SAFE_NO_PAD.decode(x).unwrap(),
+        &URL_SAFE_NO_PAD.decode(y).unwrap(),
+    ]
+    .concat();
+    let kid_text = kid.as_str().unwrap();
+    let later = claims.get("exp").and_then(Value::as_i64).unwrap() + 1000;
+    let mut embedded = own_header("at+jwt", Some(kid_text));
+    embedded.jwk = serde_json::from_value(own_jwk).ok();
+    assert!(embedded.jwk.is_some());
+    let mut elsewhere = own_header("at+jwt", Some(kid_text));
+    elsewhere.jku = Some("http://evil.example/jwks".to_owned());
+
+    for (what, token) in [
+        (
+            "alg none",
+            unsigned(&with(&header, "alg", json!("none")), &claims),
+        ),
+        (
+            "alg NONE",
+            unsigned(&with(&header, "alg", json!("NONE")), &claims),
+        ),
+        (
+            "alg none, signature kept",
+            kept(&with(&header, "alg", json!("none")), &claims),
+        ),
+        (
+            "no alg",
+            kept(&json!({"typ": "at+jwt", "kid": kid}), &claims),
+        ),
+        (
+            "alg ES384",
+            kept(&with(&header, "alg", json!("ES384")), &claims),
+        ),
+        (
+            "alg EdDSA",
+            kept(&with(&header, "alg", json!("EdDSA")), &claims),
+        ),
+        ("HS256 with the point", confused(&point)),
+        ("HS256 with x", confused(x.as_bytes())),
+        (
+            "HS256 with the key set",
+            confused(jwks.to_string().as_bytes()),
+        ),
+        ("HS256 with nothing", confused(b"")),
+        ("no signature", unsigned(&header, &claims)),
+        (
+            "changed payload",
+            kept(&header, &with(&claims, "sub", json!("local:root"))),
+        ),
+        (
+            "another service",
+            kept(&header, &with(&claims, "aud", json!(OTHER_RESOURCE))),
+        ),
+        (
+            "longer life",
+            kept(&header, &with(&claims, "exp", json!(later))),
+        ),
+        ("no exp", kept(&header, &with(&claims, "exp", Value::Null))),
+        (
+            "typ JWT",
+            kept(&with(&header, "typ", json!("JWT")), &claims),
+        ),
+        (
+            "no typ",
+            kept(&json!({"alg": "ES256", "kid": kid}), &claims),
+        ),
+        (
+            "crit",
+            kept(&with(&header, "crit", json!(["exp"])), &claims),
+        ),
+        (
+            "unknown kid",
+            kept(&with(&header, "kid", json!("other")), &claims),
+        ),
+        (
+            "kid of a path",
+            kept(&with(&header, "kid", json!("../../dev/null")), &claims),
+        ),
+        (
+            "kid of a number",
+            kept(&with(&header, "kid", json!(1)), &claims),
+        ),
+        (
+            "own key under our kid",
+            signed(own_header("at+jwt", Some(kid_text)), &claims),
+        ),
+        (
+            "own key under its own kid",
+            signed(own_header("at+jwt", Some("mine")), &claims),
+        ),
+        (
+            "own key without kid",
+            signed(own_header("at+jwt", None), &claims),
+        ),
+        ("own key embedded", signed(embedded, &claims)),
+        ("own key at a URL", signed(elsewhere, &claims)),
+        ("five parts", format!("{}.x.y", tokens.access)),
+        (
+            "one part",
+            tokens.access.split('.').next().unwrap().to_owned(),
+        ),
+        ("trailing dot", format!("{}.", tokens.access)),
+        ("padded", format!("{}=", tokens.access)),
+        ("empty parts", "..".to_owned()),
+        (
+            "header is no object",
+            format!("{}.{}.{signature}", encoded(&json!([])), encoded(&claims)),
+        ),
+        (
+            "deep header",
+            format!(
+                "{}.{}.{signature}",
+                URL_SAFE_NO_PAD.encode("[".repeat(2000)),
+                encoded(&claims)
+            ),
+        ),
+        ("a refresh token", tokens.refresh.clone()),
+    ] {
+        let answer = auth.verify(&token).await;
+        assert_eq!(answer.refusal(), "401 invalid_token", "{what}");
+        assert_eq!(answer.count("x-auth-subject"), 0, "{what}");
+    }
+    assert_eq!(auth.verify(&tokens.access).await.status, 200);
+}
+
+/// Every single changed character of a token makes it worthless.
+#[tokio::test]
+async fn no_character_of_a_token_may_change() {
+    let auth = Auth::start().await;
+    let (_, tokens) = signed_in(&auth).await;
+    assert_eq!(auth.verify(&tokens.access).await.status, 200);
+    let positions = (0..tokens.access.len()).step_by(3);
+    for position in positions {
+        let mut bytes = tokens.access.clone().into_bytes();
+        bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(bytes).unwrap();
+        assert_eq!(auth.verify(&changed).await.status, 401, "{position}");
+    }
+}
+
+async fn with_authorization(auth: &Auth, values: &[&str]) -> Answer {
+    let request = values
+        .iter()
+        .fold(auth.verification("mcp-fetch"), |request, value| {
+            request.header("Authorization", *value)
+        });
+    answer(request).await
+}
+
+/// Upstream fault 17: `bearer` in lower case was refused.
+#[tokio::test]
+async fn there_is_one_header_with_one_bearer_token() {
+    let auth = Auth::start().await;
+    let (_, tokens) = signed_in(&auth).await;
+    let token = &tokens.access;
+    for right in [
+        format!("Bearer {token}"),
+        format!("bearer {token}"),
+        format!("BEARER {token}"),
+        format!("Bearer  {token}"),
+    ] {
+        let answer = with_authorization(&auth, &[&right]).await;
+        assert_eq!(answer.status, 200, "{right}");
+    }
+    let good = format!("Bearer {token}");
+    let without_error = answer(auth.verification("mcp-fetch")).await;
+    for other_scheme in [
+        format!("Basic {token}"),
+        format!("DPoP {token}"),
+        token.clone(),
+        format!("Bearer\u{a0}{token}").replace('\u{a0}', "\t"),
+    ] {
+        let answer = with_authorization(&auth, &[&other_scheme]).await;
+        assert_eq!(
+            answer.shown(&[]),
+            without_error.shown(&[]),
+            "{other_scheme}"
+        );
+    }
+    let too_long = format!("Bearer {}", "a".repeat(8193));
+    for wrong in [
+        vec![good.as_str(), good.as_str()],
+        vec![good.as_str(), "Bearer x"],
+        vec!["Bearer x", good.as_str()],
+        vec!["Basic x", good.as_str()],
+        vec![&format!("{good}, {good}")],
+        vec![&format!("{good} x")],
+        vec![&format!("{good},x")],
+        vec!["Bearer"],
+        vec!["Bearer "],
+        vec![&too_long],
+        vec!["Bearer \"quoted\""],
+    ] {
+        let answer = with_authorization(&auth, &wrong).await;
+        assert_eq!(answer.status, 401, "{wrong:?}");
+        let challenge = answer.header("www-authenticate");
+        assert!(challenge.contains("error=\"invalid_token\""), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_or_a_cookie_is_not_looked_at() {
+    let auth = Auth::start().await;
+    let (_, tokens) = signed_in(&auth).await;
+    let token = &tokens.access;
+    let without = answer(auth.verification("mcp-fetch")).await;
+    let path = format!("/verify?resource=mcp-fetch&access_token={token}");
+    let in_query = answer(
+        auth.request("GET", "auth:8000", &path)
+            .header("X-Forwarded-Uri", format!("/mcp?access_token={token}")),
+    )
+    .await;
+    assert_eq!(in_query.shown(&[]), without.shown(&[]));
+    let in_cookie = auth
+        .verification("mcp-fetch")
+        .header("Cookie", format!("access_token={token}"))
+        .header("X-Auth-Token", token)
+        .header("X-Forwarded-Access-Token", token);
+    assert_eq!(answer(in_cookie).await.shown(&[]), without.shown(&[]));
+}
+
+/// Upstream fault 5: one token opened every service.
+#[tokio::test]
+async fn a_token_for_one_service_opens_no_other() {
+    let auth = Auth::start().await;
+    let client = public_client(&auth).await;
+    let fetch = crate::sign_in::tokens(&auth, &client).await;
+    let code = code_with(&auth, &client.id, &[("resource", OTHER_RESOURCE)]).await;
+    let echo = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
+    // Twice, because the second decision comes from memory.
+    for _ in 0..2 {
+        for (service, token, status) in [
+            ("mcp-fetch", &fetch.access, 200),
+            ("mcp-echo", &fetch.access, 401),
+            ("mcp-echo", &echo.access, 200),
+            ("mcp-fetch", &echo.access, 401),
+        ] {
+            let answer = answer(auth.verification(service).bearer_auth(token)).await;
+            assert_eq!(answer.status, status, "{service}");
+        }
+    }
+    let refused = answer(auth.verification("mcp-echo").bearer_auth(&fetch.access)).await;
+    assert_eq!(
+        refused.header("www-authenticate"),
+        "Bearer error=\"invalid_token\", resource_metadata=\"http://mcp-echo.localhost:8080/.well-known/oauth-protected-resource/mcp\", scope=\"mcp\""
+    );
+}
+
+#[tokio::test]
+async fn the_service_is_named_by_the_operator_and_agrees_with_the_host() {
+    let auth = Auth::start().await;
+    let (_, tokens) = signed_in(&auth).await;
+    let send = async |query: &str, hosts: &[&str]| {
+        let request = auth
+            .request("GET", "auth:8000", &format!("/verify{query}"))
+            .bearer_auth(&tokens.access);
+        let request = hosts.iter().fold(request, |request, host| {
+            request.header("X-Forwarded-Host", *host)
+        });
+        answer(request).await
+    };
+    for (query, hosts) in [
+        ("?resource=mcp-fetch", &["mcp-fetch.localhost:8080"][..]),
+        ("?resource=mcp-fetch", &["MCP-FETCH.LOCALHOST"]),
+        ("?resource=mcp-fetch", &["mcp-fetch.localhost."]),
+        ("?resource=mcp-fetch", &["mcp-fetch.localhost:443"]),
+        ("?resource=mcp-fetch", &[]),
+        ("", &["mcp-fetch.localhost"]),
+    ] {
+        let answer = send(query, hosts).await;
+        assert_eq!(answer.status, 200, "{query} {hosts:?}");
+    }
+    let unknown = send("?resource=mcp-unknown", &[]).await;
+    assert_snapshot!(unknown.shown(&[]), @r#"
+    403
+    cache-control: no-store
+    content-type: application/json
+    pragma: no-cache
+    x-content-type-options: nosniff
+
+    {
+      "error": "access_denied",
+      "error_description": "no service of this gateway has this address"
+    }
+    "#);
+    for (query, hosts) in [
+        ("", &[][..]),
+        ("?resource=", &[]),
+        ("?resource=auth", &[]),
+        ("?resource=MCP-FETCH", &[]),
+        ("?resource=mcp-fetch&resource=mcp-fetch", &[]),
+        ("?resource=mcp-fetch&resource=mcp-echo", &[]),
+        ("?resource=mcp-fetch", &["mcp-echo.localhost"]),
+        ("?resource=mcp-fetch", &["auth.localhost"]),
+        ("?resource=mcp-fetch", &["localhost"]),
+        ("?resource=mcp-fetch", &["evil.example"]),
+        ("?resource=mcp-fetch", &["mcp-fetch.localhost.evil.example"]),
+        ("?resource=mcp-fetch", &["mcp-fetch.localhost.."]),
+        ("?resource=mcp-fetch", &["xmcp-fetch.localhost"]),
+        (
+            "?resource=mcp-fetch",
+            &["mcp-fetch.localhost", "mcp-fetch.localhost"],
+        ),
+        (
+            "?resource=mcp-fetch",
+            &["mcp-fetch.localhost, evil.example"],
+        ),
+        ("?resource=mcp-fetch", &[""]),
+        ("?resource=mcp-fetch", &["mcp-fetch.localhost:80:80"]),
+        ("?resource=mcp-fetch", &["mcp-fetch.localhost:x"]),
+        ("?resource=mcp-fetch", &["user@mcp-fetch.localhost"]),
+        ("", &["auth.localhost"]),
+        ("", &["mcp-unknown.localhost"]),
+    ] {
+        let answer = send(query, hosts).await;
+        assert_eq!(answer.shown(&[]), unknown.shown(&[]), "{query} {hosts:?}");
+    }
+}
+
+/// No skip rule of any kind: method, path, health probes, addresses, preflights.
+#[tokio::test]
+async fn no_other_header_has_a_say() {
+    let auth = Auth::start().await;
+    let (_, tokens) = signed_in(&auth).await;
+    let good = auth.verify(&tokens.access).await;
+    let without = answer(auth.verification("mcp-fetch")).await;
+    for (name, value) in [
+        ("X-Forwarded-Uri", "/.well-known/oauth-authorization-server"),
+        ("X-Forwarded-Uri", "/health"),
+        ("X-Forwarded-Uri", "//evil/%2e%2e/"),
+        ("X-Forwarded-Method", "OPTIONS"),
+        ("X-Forwarded-Method", "GET"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Port", "1"),
+        ("X-Forwarded-Server", "evil"),
+        ("X-Real-Ip", "127.0.0.1"),
+        ("X-Original-Url", "/health"),
+        ("X-Auth-Subject", "local:root"),
+        ("X-Auth-Login", "root"),
+        ("X-Auth-Client", "root"),
+        ("X-Auth-Scope", "root"),
+        ("User-Agent", "GoogleHC/1.0"),
+        ("Origin", "https://evil.example"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Mcp-Method", "tools/call"),
+        ("Forwarded", "host=mcp-echo.localhost"),
+    ] {
+        let request = auth.verification("mcp-fetch").header(name, value);
+        let refused = answer(request.try_clone().unwrap()).await;
+        assert_eq!(refused.shown(&[]), without.shown(&[]), "{name}: {value}");
+        let granted = answer(request.bearer_auth(&tokens.access)).await;
+        assert_eq!(granted.shown(&[]), good.shown(&[]), "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_405() {
+    let auth = Auth::start().await;
+    let (_, tokens) = signed_in(&auth).await;
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"] {
+        let request = auth.request(method, "auth:8000", "/verify?resource=mcp-fetch");
+        let answer = answer(request.bearer_auth(&tokens.access)).await;
+        assert_eq!(answer.status, 405, "{method}");
+        assert_eq!(answer.header("allow"), "GET", "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_the_scope_of_the_service_opens_nothing() {
+    let auth = Auth::start().await;
+    let (client, tokens) = signed_in(&auth).await;
+    let mut form = refreshing(&client, &tokens.refresh);
+    form.push(("scope", "offline_access"));
+    let narrowed = auth.post("/token", &form).await;
+    assert_eq!(narrowed.status, 200);
+    assert_eq!(narrowed.text("scope"), "offline_access");
+    let answer = auth.verify(&narrowed.text("access_token")).await;
+    assert_snapshot!(answer.shown(&[]), @r#"
+    403
+    cache-control: no-store
+    content-type: application/json
+    pragma: no-cache
+    www-authenticate: Bearer error="insufficient_scope", resource_metadata="http://mcp-fetch.localhost:8080/.well-known/oauth-protected-resource/mcp", scope="mcp"
+    x-content-type-options: nosniff
+
+    {
+      "error": "insufficient_scope",
+      "error_description": "the access token was narrowed to scopes that do not open this service"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn the_claims_of_a_token_are_these() {
+    let auth = Auth::start().await;
+    let (client, tokens) = signed_in(&auth).await;
+    let (header, claims, _) = parts(&tokens.access);
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap();
+    let times = ["iat", "exp"].map(|name| claims.get(name).and_then(Value::as_i64).unwrap());
+    assert_eq!(times[1] - times[0], 3600);
+    let shown = serde_json::to_string_pretty(&claims)
+        .unwrap()
+        .replace(&client.id, "[client_id]")
+        .replace(text("jti"), "[jti]")
+        .replace(text("sid"), "[sid]")
+        .replace(&times[0].to_string(), "[iat]")
+        .replace(&times[1].to_string(), "[exp]");
+    assert_snapshot!(shown, @r#"
+    {
+      "aud": "http://mcp-fetch.localhost:8080/mcp",
+      "client_id": "[client_id]",
+      "exp": [exp],
+      "iat": [iat],
+      "iss": "http://auth.localhost:8080",
+      "jti": "[jti]",
+      "login": "ada",
+      "scope": "mcp offline_access",
+      "sid": "[sid]",
+      "sub": "local:ada"
+    }
+    "#);
+    assert_eq!(header.get("typ"), Some(&json!("at+jwt")));
+    assert_eq!(header.get("alg"), Some(&json!("ES256")));
+}
