@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::cookie::Cookie;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use actix_web::web::{Bytes, Payload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -227,9 +228,15 @@ pub(crate) fn single_header<'a>(
         .transpose()
 }
 
-/// The cookie of a sign-in.
+/// The cookie of a sign-in. Cookies of other programs on the same domain come along, and a malformed one among them must
+/// not hide ours, so each is parsed by itself.
 pub(crate) fn sign_in_cookie(request: &HttpRequest, name: &str) -> Option<Plain<BrowserCookie>> {
     request
-        .cookie(name)
+        .headers()
+        .get_all(COOKIE)
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|cookie| std::str::from_utf8(cookie).ok())
+        .filter_map(|cookie| Cookie::parse(cookie.trim()).ok())
+        .find(|cookie| cookie.name() == name)
         .and_then(|cookie| Plain::parse(cookie.value()))
 }
