@@ -17,7 +17,9 @@ use crate::identity::{self, Identity};
 
 /// What every request has to pass, whatever its method and path: `Host`, `Origin`, identity.
 pub fn admit(request: &HttpRequest, state: &State) -> Result<Option<Identity>, Refusal> {
-    state.allowed.check(request.headers())?;
+    state
+        .allowed
+        .check(request.headers(), request.uri().authority())?;
     if state.config.require_identity {
         Ok(Some(identity::read(request.headers())?))
     } else {

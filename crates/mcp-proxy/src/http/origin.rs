@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use actix_web::http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use actix_web::http::uri::Authority;
 use url::{Host, Url};
 
 /// The names this service is called by.
@@ -47,8 +48,12 @@ impl Allowed {
         }
     }
 
-    /// Checks both headers.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Forbidden> {
+    /// Checks both headers. `target`: the authority of an absolute request target, which counts more than `Host`
+    /// (RFC 9112, section 3.2.2).
+    pub fn check(&self, headers: &HeaderMap, target: Option<&Authority>) -> Result<(), Forbidden> {
+        if target.is_some_and(|target| !self.host(target.as_str())) {
+            return Err(Forbidden::Host);
+        }
         let host = single(headers, &HOST)
             .ok()
             .flatten()

@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -32,8 +33,10 @@ use crate::version::Version;
 
 /// Pages of a tool list that are read for the headers of its tools.
 const MAX_PAGES: usize = 100;
+/// How long the tool list may take, while calls wait for it.
+const SCHEMAS_WAIT: Duration = Duration::from_secs(10);
 /// How long a tool list is believed.
-const SCHEMAS_LIFE: std::time::Duration = std::time::Duration::from_secs(60);
+const SCHEMAS_LIFE: Duration = Duration::from_secs(60);
 
 /// A child shared by the requests of one person.
 #[derive(Debug)]
@@ -329,18 +332,20 @@ impl Shared {
     pub async fn schemas(
         self: &Arc<Self>,
         tool: &str,
-        life: Option<std::time::Duration>,
+        life: Option<Duration>,
     ) -> Result<Arc<Schemas>, Refused> {
         let mut known = self.schemas.lock().await;
         let now = Instant::now();
         if let Some((read, schemas)) = &*known {
             let age = now.duration_since(*read);
-            let young = std::time::Duration::from_secs(1);
+            let young = Duration::from_secs(1);
             if age < young || (age < life.unwrap_or(SCHEMAS_LIFE) && schemas.contains_key(tool)) {
                 return Ok(Arc::clone(schemas));
             }
         }
-        let schemas = Arc::new(self.list_tools().await?);
+        let listed = tokio::time::timeout(SCHEMAS_WAIT, self.list_tools()).await;
+        // A server that does not tell its tools has none to check.
+        let schemas = Arc::new(listed.unwrap_or_else(|_| Ok(Schemas::new()))?);
         *known = Some((now, Arc::clone(&schemas)));
         Ok(schemas)
     }

@@ -215,3 +215,23 @@ async fn modern_requests_share_a_child_per_person_and_never_between_persons() {
     assert_eq!(anna, pid(&ANNA_ELSEWHERE).await, "one person, two clients");
     assert_ne!(anna, pid(&BEN).await);
 }
+
+#[tokio::test]
+async fn an_absolute_target_names_the_host_too() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let bridge = scripted(&[]).start().await;
+    for (target, status) in [
+        ("/mcp", "400"),
+        ("http://localhost/mcp", "400"),
+        ("http://evil.example.com/mcp", "403"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(bridge.public).await.unwrap();
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{target}: {answer}");
+    }
+}
