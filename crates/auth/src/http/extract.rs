@@ -228,8 +228,8 @@ pub(crate) fn single_header<'a>(
         .transpose()
 }
 
-/// The cookie of a sign-in. Cookies of other programs on the same domain come along, and a malformed one among them must
-/// not hide ours, so each is parsed by itself.
+/// The cookie of a sign-in. Cookies of other programs on the same domain come along, and one that is not UTF-8 must not
+/// hide ours, as it does with [`HttpRequest::cookie`]; so each is decoded by itself.
 pub(crate) fn sign_in_cookie(request: &HttpRequest, name: &str) -> Option<Plain<BrowserCookie>> {
     request
         .headers()
