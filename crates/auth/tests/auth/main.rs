@@ -12,8 +12,10 @@ mod service;
 mod sign_in;
 
 mod authorize;
+mod client_authentication;
 mod configuration;
 mod consent;
+mod forgeries;
 mod github;
 mod hygiene;
 mod login;
@@ -21,6 +23,7 @@ mod metadata;
 mod redirects;
 mod refresh;
 mod register;
+mod registration;
 mod restart;
 mod revoke;
 mod token;
