@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::frames::{Line, Lines};
+use crate::guard;
+use crate::stderr;
 use crate::stdin::Stdin;
 
 /// How long a child may take to end after its stdin was closed.
@@ -31,12 +33,6 @@ pub const POLITE: Duration = Duration::from_secs(2);
 pub const TERMINATING: Duration = Duration::from_secs(5);
 /// How long after the end of the child a grandchild may keep its stdout from being read to the end.
 const DRAINING: Duration = Duration::from_millis(100);
-/// Lines of a child's stderr that are logged per second; the rest is counted.
-const STDERR_LINES_PER_SECOND: u32 = 100;
-/// Bytes of one line of stderr that are logged.
-const STDERR_LINE: usize = 4096;
-/// The hidden subcommand of [`run_guard`].
-pub const GUARD: &str = "exec-child";
 
 /// What is started: fixed by the configuration, untouched by any request.
 #[derive(Clone, Debug)]
@@ -47,7 +43,7 @@ pub struct Command {
     pub arguments: Vec<OsString>,
     /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// This program, which makes the child die with it before it becomes the child (see [`run_guard`]).
+    /// This program, which makes the child die with it before it becomes the child (see [`guard::run`]).
     pub guard: PathBuf,
 }
 
@@ -107,7 +103,7 @@ impl Command {
     fn build(&self) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.guard);
         command
-            .arg(GUARD)
+            .arg(guard::SUBCOMMAND)
             .arg(std::process::id().to_string())
             .arg(&self.program)
             .args(&self.arguments)
@@ -120,33 +116,6 @@ impl Command {
             .kill_on_drop(true);
         command
     }
-}
-
-/// `mcp-proxy exec-child PARENT PROGRAM ARGS…`: asks the system to kill this process when the thread that started it
-/// ends, then becomes the program. (`prctl(2)`, `PR_SET_PDEATHSIG`; it survives `execve`.) Only returns on failure.
-pub fn run_guard(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
-    use std::os::unix::process::CommandExt as _;
-    let parent = arguments
-        .next()
-        .and_then(|text| text.to_str()?.parse::<u32>().ok());
-    let Some(program) = arguments.next() else {
-        return io::Error::new(io::ErrorKind::InvalidInput, "this subcommand is internal");
-    };
-    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-        return error.into();
-    }
-    // The parent may have died before the line above took effect.
-    let now = rustix::process::getppid()
-        .map(Pid::as_raw_nonzero)
-        .map(|pid| pid.get().unsigned_abs());
-    if now != parent {
-        return io::Error::other("the process that started this one is gone");
-    }
-    let error = std::process::Command::new(&program).args(arguments).exec();
-    io::Error::new(
-        error.kind(),
-        format!("cannot run {}: {error}", program.to_string_lossy()),
-    )
 }
 
 /// Starts children from one thread that lives as long as the process: the parent-death signal is bound to the *thread*
@@ -336,7 +305,7 @@ impl Started {
             stderr,
             stdin,
         } = self;
-        runtime.spawn(log_stderr(stderr, watch.span.clone()));
+        runtime.spawn(stderr::log(stderr, watch.span.clone()));
         let reader = runtime.spawn(read_lines(stdout, Arc::clone(&listener), watch.clone()));
         runtime.spawn(async move {
             supervise(child, group, stdin, reader, listener, watch).await;
@@ -368,44 +337,6 @@ async fn read_lines(mut stdout: pipe::Receiver, listener: Arc<impl Listener>, wa
     }
     if let Some(line) = lines.rest() {
         listener.line(line);
-    }
-}
-
-async fn log_stderr(mut stderr: impl AsyncRead + Unpin, span: tracing::Span) {
-    // Always drained, so that a talkative child never blocks on its stderr.
-    let mut lines = Lines::new(STDERR_LINE);
-    let (mut second, mut logged, mut dropped) = (Instant::now(), 0, 0_u64);
-    while let Ok(read) = stderr.read_buf(lines.buffer()).await
-        && read > 0
-    {
-        while let Some(line) = lines.next_line() {
-            if second.elapsed() >= Duration::from_secs(1) {
-                if dropped > 0 {
-                    warn!(parent: &span, lines = dropped, "the MCP server wrote more to stderr than is logged");
-                }
-                (second, logged, dropped) = (Instant::now(), 0, 0);
-            }
-            if logged == STDERR_LINES_PER_SECOND {
-                dropped += 1;
-                continue;
-            }
-            logged += 1;
-            match line {
-                Line::Whole(line) => {
-                    let text = String::from_utf8_lossy(&line);
-                    info!(target: "child", parent: &span, stderr = %text.escape_debug());
-                }
-                Line::TooLong(bytes) => {
-                    info!(target: "child", parent: &span, bytes, "an over-long line on stderr");
-                }
-            }
-        }
-    }
-    if let Some(rest) = lines.rest() {
-        info!(target: "child", parent: &span, stderr = %String::from_utf8_lossy(&rest).escape_debug());
-    }
-    if dropped > 0 {
-        warn!(parent: &span, lines = dropped, "the MCP server wrote more to stderr than is logged");
     }
 }
 

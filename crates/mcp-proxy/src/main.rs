@@ -3,14 +3,17 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use mcp_proxy::child::{GUARD, run_guard};
 use mcp_proxy::cli::Cli;
+use mcp_proxy::guard;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     // Before anything else: each start of a child passes here.
-    if arguments.next().is_some_and(|first| first == GUARD) {
-        let error = run_guard(arguments);
+    if arguments
+        .next()
+        .is_some_and(|first| first == guard::SUBCOMMAND)
+    {
+        let error = guard::run(arguments);
         eprintln!("mcp-proxy: {error}");
         return ExitCode::from(127);
     }

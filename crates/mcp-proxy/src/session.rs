@@ -15,7 +15,8 @@
 //!
 //! A closed connection is not a cancellation in these revisions: the call goes on and its stream can be resumed.
 
-use std::collections::{HashMap, VecDeque};
+mod state;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::calls::{Accepts, Call, Patience, Reply, ReplySender, cancellation, inward};
+use crate::calls::{Accepts, Call, Patience, Reply, cancellation, inward};
 use crate::child::{Ended, Listener};
 use crate::identity::Owner;
 use crate::jsonrpc::{Kind, Message, code, error_response, is_batch, parse_batch, splice};
@@ -35,6 +36,8 @@ use crate::sse::Inlet;
 use crate::stdin::{SendError, Stdin};
 use crate::streams::Streams;
 use crate::version::Version;
+
+use state::{Answer, Exchange, State};
 
 /// Requests of the child that the client has not answered yet.
 const MAX_ASKED: usize = 1000;
@@ -102,48 +105,6 @@ pub struct Session {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-struct State {
-    ended: Option<Arc<str>>,
-    version: Option<Version>,
-    /// The number of the last call or exchange.
-    last_number: u64,
-    calls: HashMap<u64, Call>,
-    exchanges: HashMap<u64, Exchange>,
-    /// Requests of the child by their raw id, with the stream they went to.
-    asked: HashMap<Box<str>, u64>,
-    late_tokens: VecDeque<(u64, Box<str>)>,
-    streams: Streams,
-    last_post: Instant,
-}
-
-/// A POST that waits for answers.
-#[derive(Debug)]
-struct Exchange {
-    accepts: Accepts,
-    batch: bool,
-    /// Answers still to come.
-    remaining: usize,
-    answer: Answer,
-}
-
-#[derive(Debug)]
-enum Answer {
-    /// Nothing has been sent; these answers of a batch are there.
-    Waiting(ReplySender, Vec<Vec<u8>>),
-    /// Answers go to the stream of that number.
-    Streaming,
-}
-
-impl Exchange {
-    fn has_reader(&self, number: u64, streams: &Streams) -> bool {
-        match &self.answer {
-            Answer::Waiting(reply, _) => self.accepts.sse && !reply.is_closed(),
-            Answer::Streaming => streams.has_reader(number),
-        }
-    }
-}
-
 /// A POST whose requests have gone to the child.
 #[derive(Debug)]
 pub struct Pending {
@@ -164,17 +125,7 @@ impl Session {
         stop: CancellationToken,
         limits: Limits,
     ) -> Self {
-        let state = State {
-            ended: None,
-            version: None,
-            last_number: STANDALONE,
-            calls: HashMap::new(),
-            exchanges: HashMap::new(),
-            asked: HashMap::new(),
-            late_tokens: VecDeque::new(),
-            streams: Streams::new(limits.replay_bytes, limits.reader_bytes),
-            last_post: Instant::now(),
-        };
+        let state = State::new(Streams::new(limits.replay_bytes, limits.reader_bytes));
         Self {
             id,
             owner,
@@ -511,107 +462,6 @@ impl Session {
             Err(error) => {
                 warn!(parent: &self.span, %error, "skipped a line of the MCP server's stdout");
             }
-        }
-    }
-}
-
-impl State {
-    fn negotiated(&mut self, message: &Message<'_>) {
-        #[derive(serde::Deserialize)]
-        struct Initialized<'a> {
-            #[serde(rename = "protocolVersion", borrow)]
-            protocol_version: std::borrow::Cow<'a, str>,
-        }
-        let result = message
-            .result
-            .and_then(|result| serde_json::from_str::<Initialized<'_>>(result.get()).ok());
-        if let Some(result) = result {
-            // A version that is not ours is older than all of ours, or the child would not have been asked for it.
-            let version = Version::parse(&result.protocol_version).unwrap_or(Version::V20241105);
-            self.version = Some(version);
-            self.streams.priming = version >= Version::V20251125;
-        }
-    }
-
-    /// The exchange or stream for what names no call.
-    fn current(&self) -> u64 {
-        self.exchanges
-            .iter()
-            .filter(|(number, exchange)| exchange.has_reader(**number, &self.streams))
-            .map(|(number, _)| *number)
-            .max()
-            .unwrap_or(STANDALONE)
-    }
-
-    fn begin_stream(&mut self, number: u64) {
-        let Some(exchange) = self.exchanges.get_mut(&number) else {
-            return;
-        };
-        if let Answer::Waiting(..) = exchange.answer
-            && let Answer::Waiting(reply, collected) =
-                std::mem::replace(&mut exchange.answer, Answer::Streaming)
-        {
-            // If nobody waits any more, the stream has lost its reader at once.
-            let _ = reply.send(Reply::Stream(self.streams.open(number)));
-            for answer in collected {
-                self.streams.emit(number, &answer);
-            }
-        }
-    }
-
-    /// Sends something that is not an answer.
-    fn emit(&mut self, number: u64, message: &[u8]) {
-        let stream = match self.exchanges.get(&number) {
-            Some(exchange) if exchange.accepts.sse => number,
-            _ => STANDALONE,
-        };
-        self.begin_stream(stream);
-        self.streams.emit(stream, message);
-    }
-
-    /// Gives an answer to the POST that waits for it; none if the call was cancelled.
-    fn deliver(&mut self, number: u64, answer: Option<Vec<u8>>) {
-        let Some(exchange) = self.exchanges.get_mut(&number) else {
-            return;
-        };
-        exchange.remaining -= 1;
-        let complete = exchange.remaining == 0;
-        match &mut exchange.answer {
-            Answer::Streaming => {
-                if let Some(answer) = answer {
-                    self.streams.emit(number, &answer);
-                }
-                if complete {
-                    self.streams.finish(number);
-                    self.exchanges.remove(&number);
-                }
-                return;
-            }
-            Answer::Waiting(_, collected) if !complete => {
-                collected.extend(answer);
-                return;
-            }
-            Answer::Waiting(..) => {}
-        }
-        if let Some(Exchange {
-            batch,
-            answer: Answer::Waiting(reply, mut collected),
-            ..
-        }) = self.exchanges.remove(&number)
-        {
-            let first = match answer {
-                Some(answer) if !batch => Reply::Json(answer),
-                answer => {
-                    collected.extend(answer);
-                    if collected.is_empty() {
-                        Reply::Nothing
-                    } else {
-                        Reply::Json([b"[".as_slice(), &collected.join(&b','), b"]"].concat())
-                    }
-                }
-            };
-            // A client that went away before anything was sent has nothing to resume from.
-            let _ = reply.send(first);
         }
     }
 }

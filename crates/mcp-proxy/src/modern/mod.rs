@@ -11,6 +11,8 @@
 pub mod era;
 pub mod parameters;
 pub mod pool;
+mod request;
+mod schemas;
 pub mod shared;
 pub mod translation;
 pub mod validate;

@@ -12,7 +12,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -22,21 +21,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::calls::{Accepts, Call, Reply, ReplySender, cancellation, inward};
+use crate::calls::{Accepts, Call, Reply, cancellation, inward};
 use crate::child::{Ended, Listener};
 use crate::jsonrpc::{Edit, Kind, Message, code, error_response, splice};
-use crate::modern::parameters::{Page, Schemas, read_page};
+use crate::modern::parameters::Schemas;
+use crate::modern::request::{Answer, Request};
 use crate::session::{Limits, Refused};
-use crate::sse::{self, Outlet};
 use crate::stdin::Stdin;
-use crate::version::Version;
-
-/// Pages of a tool list that are read for the headers of its tools.
-const MAX_PAGES: usize = 100;
-/// How long the tool list may take, while calls wait for it.
-const SCHEMAS_WAIT: Duration = Duration::from_secs(10);
-/// How long a tool list is believed.
-const SCHEMAS_LIFE: Duration = Duration::from_secs(60);
 
 /// A child shared by the requests of one person.
 #[derive(Debug)]
@@ -47,7 +38,7 @@ pub struct Shared {
     stop: CancellationToken,
     limits: Limits,
     state: Mutex<State>,
-    schemas: tokio::sync::Mutex<Option<(Instant, Arc<Schemas>)>>,
+    pub(super) schemas: tokio::sync::Mutex<Option<(Instant, Arc<Schemas>)>>,
 }
 
 #[derive(Debug)]
@@ -57,23 +48,6 @@ struct State {
     requests: HashMap<u64, Request>,
     last_used: Instant,
     answered: bool,
-}
-
-#[derive(Debug)]
-struct Request {
-    call: Call,
-    accepts: Accepts,
-    /// It asked for logs.
-    logs: bool,
-    /// It is `subscriptions/listen`, which is answered when it ends, if ever.
-    listens: bool,
-    answer: Answer,
-}
-
-#[derive(Debug)]
-enum Answer {
-    Waiting(ReplySender),
-    Streaming(Outlet),
 }
 
 /// A request in flight. Dropping it before [`InFlight::hand_over`] cancels the request.
@@ -104,41 +78,6 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.shared.cancel(self.number);
-    }
-}
-
-impl Request {
-    fn begin_stream(&mut self, limit: usize) {
-        if let Answer::Waiting(_) = self.answer {
-            let (outlet, inlet) = sse::channel(limit);
-            let before = std::mem::replace(&mut self.answer, Answer::Streaming(outlet));
-            if let Answer::Waiting(reply) = before {
-                // If nobody waits any more, the request is about to be cancelled.
-                let _ = reply.send(Reply::Stream(inlet));
-            }
-        }
-    }
-
-    /// Sends something before the answer; `false` when the reader is lost.
-    fn emit(&mut self, message: &[u8], limit: usize) -> bool {
-        if !self.accepts.sse {
-            return true;
-        }
-        self.begin_stream(limit);
-        match &self.answer {
-            Answer::Streaming(outlet) => outlet.send(sse::event(None, message)).is_ok(),
-            Answer::Waiting(_) => true,
-        }
-    }
-
-    fn finish(mut self, answer: Vec<u8>, limit: usize) {
-        if !self.accepts.json {
-            self.begin_stream(limit);
-        }
-        match self.answer {
-            Answer::Waiting(reply) => drop(reply.send(Reply::Json(answer))),
-            Answer::Streaming(outlet) => drop(outlet.send(sse::event(None, &answer))),
-        }
     }
 }
 
@@ -326,76 +265,6 @@ impl Shared {
             );
             request.finish(answer, self.limits.reader_bytes);
         }
-    }
-
-    /// The headers that the child's tools want, asked for when `tool` is not known or the knowledge is older than `life`.
-    pub async fn schemas(
-        self: &Arc<Self>,
-        tool: &str,
-        life: Option<Duration>,
-    ) -> Result<Arc<Schemas>, Refused> {
-        let mut known = self.schemas.lock().await;
-        let now = Instant::now();
-        if let Some((read, schemas)) = &*known {
-            let age = now.duration_since(*read);
-            let young = Duration::from_secs(1);
-            if age < young || (age < life.unwrap_or(SCHEMAS_LIFE) && schemas.contains_key(tool)) {
-                return Ok(Arc::clone(schemas));
-            }
-        }
-        let listed = tokio::time::timeout(SCHEMAS_WAIT, self.list_tools()).await;
-        // A server that does not tell its tools has none to check.
-        let schemas = Arc::new(listed.unwrap_or_else(|_| Ok(Schemas::new()))?);
-        *known = Some((now, Arc::clone(&schemas)));
-        Ok(schemas)
-    }
-
-    async fn list_tools(self: &Arc<Self>) -> Result<Schemas, Refused> {
-        let mut schemas = Schemas::new();
-        let mut cursor: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let mut params = serde_json::json!({ "_meta": {
-                "io.modelcontextprotocol/protocolVersion": Version::V20260728.as_str(),
-                "io.modelcontextprotocol/clientCapabilities": {},
-            }});
-            if let (Some(cursor), Some(params)) = (&cursor, params.as_object_mut()) {
-                params.insert("cursor".to_owned(), cursor.as_str().into());
-            }
-            let text =
-                serde_json::json!({ "jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": params }).to_string();
-            let Ok(message) = Message::parse(&text) else {
-                break;
-            };
-            let mut in_flight = self.request(
-                &message,
-                Accepts {
-                    json: true,
-                    sse: false,
-                },
-            )?;
-            let Ok(Reply::Json(answer)) = (&mut in_flight.reply).await else {
-                break;
-            };
-            let page = std::str::from_utf8(&answer)
-                .ok()
-                .and_then(|text| Message::parse(text).ok())
-                .and_then(|message| message.result)
-                .and_then(|result| read_page(result.get()));
-            // A server without tools has none to check.
-            let Some(Page {
-                schemas: page,
-                next_cursor,
-            }) = page
-            else {
-                break;
-            };
-            schemas.extend(page);
-            cursor = next_cursor;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        Ok(schemas)
     }
 
     fn answer(&self, message: &Message<'_>) {

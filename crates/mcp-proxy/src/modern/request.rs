@@ -1,0 +1,56 @@
+//! One modern request inside a shared child, and the POST that waits for it.
+
+use crate::calls::{Accepts, Call, Reply, ReplySender};
+use crate::sse::{self, Outlet};
+
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) call: Call,
+    pub(super) accepts: Accepts,
+    /// It asked for logs.
+    pub(super) logs: bool,
+    /// It is `subscriptions/listen`, which is answered when it ends, if ever.
+    pub(super) listens: bool,
+    pub(super) answer: Answer,
+}
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    Waiting(ReplySender),
+    Streaming(Outlet),
+}
+
+impl Request {
+    pub(super) fn begin_stream(&mut self, limit: usize) {
+        if let Answer::Waiting(_) = self.answer {
+            let (outlet, inlet) = sse::channel(limit);
+            let before = std::mem::replace(&mut self.answer, Answer::Streaming(outlet));
+            if let Answer::Waiting(reply) = before {
+                // If nobody waits any more, the request is about to be cancelled.
+                let _ = reply.send(Reply::Stream(inlet));
+            }
+        }
+    }
+
+    /// Sends something before the answer; `false` when the reader is lost.
+    pub(super) fn emit(&mut self, message: &[u8], limit: usize) -> bool {
+        if !self.accepts.sse {
+            return true;
+        }
+        self.begin_stream(limit);
+        match &self.answer {
+            Answer::Streaming(outlet) => outlet.send(sse::event(None, message)).is_ok(),
+            Answer::Waiting(_) => true,
+        }
+    }
+
+    pub(super) fn finish(mut self, answer: Vec<u8>, limit: usize) {
+        if !self.accepts.json {
+            self.begin_stream(limit);
+        }
+        match self.answer {
+            Answer::Waiting(reply) => drop(reply.send(Reply::Json(answer))),
+            Answer::Streaming(outlet) => drop(outlet.send(sse::event(None, &answer))),
+        }
+    }
+}
