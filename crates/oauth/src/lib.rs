@@ -4,6 +4,7 @@ pub mod authorization;
 pub mod authorize;
 pub mod claims;
 pub mod client;
+pub mod client_document;
 pub mod client_metadata;
 pub mod clock;
 pub mod entropy;
