@@ -16,6 +16,7 @@ use oauth::identity::AccessPolicy;
 use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
 use store::{EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
 
+use crate::client_document::{ClientDocuments, Internet, Network};
 use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
 use crate::keys::KeyRing;
@@ -48,6 +49,8 @@ pub(crate) struct AppState {
     pub(crate) tokens: TokenSettings,
     /// The scopes that clients may have.
     pub(crate) offered_scopes: ScopeSet,
+    /// Clients that are known by a metadata document.
+    pub(crate) documents: ClientDocuments,
     /// Wall-clock time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Chance.
@@ -66,8 +69,16 @@ pub(crate) struct App {
 impl App {
     /// Opens the store, the keys and the listeners. Fails with one line that says what to do.
     pub(crate) async fn build(settings: Settings) -> anyhow::Result<Self> {
+        Self::build_on(settings, Arc::new(Internet), Arc::new(SystemClock)).await
+    }
+
+    /// The same on another network, for the documents of clients, and with another clock.
+    pub(crate) async fn build_on(
+        settings: Settings,
+        network: Arc<dyn Network>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = open_store(settings.store).await?;
         let keys = KeyRing::load(
             &store,
@@ -93,7 +104,16 @@ impl App {
                 }
             });
         }
+        let documents = ClientDocuments::new(
+            settings.documents,
+            settings.sites.clone(),
+            settings.offered_scopes.clone(),
+            network,
+            Arc::clone(&clock),
+        )
+        .context("the certificates that the system trusts cannot be read")?;
         let state = AppState {
+            documents,
             issuer: settings.sites.issuer(),
             provider: IdentityProvider::new(settings.provider, &settings.sites, &settings.policy)?,
             sites: settings.sites,
@@ -119,6 +139,11 @@ impl App {
             )?,
             address_file: settings.address_file,
         })
+    }
+
+    /// Where the public listener is.
+    pub(crate) fn public_address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.public_listener.local_addr()
     }
 
     /// Answers until the first signal, then finishes what is in flight.

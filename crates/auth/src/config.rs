@@ -84,7 +84,11 @@ section! {
         session_lifetime: Seconds = Seconds::new(90 * 24 * 3600),
     }
     /// Registered clients.
-    Clients { lifetime: Seconds = Seconds::new(90 * 24 * 3600), most: u64 = 10_000 }
+    Clients {
+        lifetime: Seconds = Seconds::new(90 * 24 * 3600),
+        most: u64 = 10_000,
+        documents: Vec<String> = vec!["any".to_owned()],
+    }
     /// A service of the installation.
     Service { enabled: bool = true }
 }
@@ -136,6 +140,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::seconds("SESSION_LIFETIME", "tokens.session_lifetime", "after this a person signs in again, however often tokens were refreshed"),
     Setting::seconds("CLIENT_LIFETIME", "clients.lifetime", "a registered client that is not used ends after this; 0 = never"),
     Setting::integer("MAX_CLIENTS", "clients.most", "how many clients may be registered at once"),
+    Setting::list("CLIENT_DOCUMENTS", "clients.documents", "whose client-id metadata documents are accepted: any, off, or a list of hosts")
+        .example("claude.ai,chatgpt.com")
+        .how("Set CLIENT_DOCUMENTS=any, off, or host names such as claude.ai,chatgpt.com"),
     telemetry::LOG_LEVEL,
     telemetry::LOG_FORMAT,
 ];

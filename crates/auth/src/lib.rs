@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cli;
+mod client_document;
 pub mod config;
 mod flow;
 mod http;
@@ -10,3 +11,5 @@ mod keys;
 mod pages;
 mod routes;
 mod settings;
+#[doc(hidden)]
+pub mod testing;

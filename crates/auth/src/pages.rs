@@ -7,6 +7,8 @@ use askama::Template;
 #[template(path = "consent.html")]
 pub(crate) struct ConsentPage<'a> {
     pub(crate) client_name: &'a str,
+    /// Who answers for the name, if the client is known by a document there.
+    pub(crate) client_host: Option<&'a str>,
     pub(crate) client_id: &'a str,
     /// Where the browser goes afterwards; the largest text of the page.
     pub(crate) destination: &'a str,

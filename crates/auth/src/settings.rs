@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use chassis::config::{ConfigError, Environment, Loaded, Secret};
 use oauth::identity::AccessPolicy;
 use oauth::session::Lifetimes;
-use oauth::site::InvalidSites;
+use oauth::site::{InvalidSites, canonical_host};
 use oauth::{ScopeSet, ServiceName, Sites};
 
+use crate::client_document::DocumentPolicy;
 use crate::config::Config;
 use crate::idp::local::LocalUsers;
 
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) tokens: TokenSettings,
     /// The scopes that clients may have.
     pub(crate) offered_scopes: ScopeSet,
+    /// Whose client-id metadata documents are fetched.
+    pub(crate) documents: DocumentPolicy,
 }
 
 #[derive(Debug)]
@@ -87,8 +90,38 @@ impl Settings {
             jwt_secret: jwt_secret(loaded)?,
             tokens: tokens(loaded)?,
             offered_scopes: offered_scopes(),
+            documents: documents(loaded)?,
         })
     }
+}
+
+fn documents(loaded: &Loaded<Config>) -> Result<DocumentPolicy, ConfigError> {
+    let written: Vec<&str> = loaded
+        .config
+        .clients
+        .documents
+        .iter()
+        .map(String::as_str)
+        .collect();
+    match written[..] {
+        ["any"] => return Ok(DocumentPolicy::Any),
+        ["off"] => return Ok(DocumentPolicy::Off),
+        [] => {
+            return Err(loaded.invalid("clients.documents", "is empty"));
+        }
+        _ => {}
+    }
+    let is_host =
+        |name: &str| name.contains('.') && canonical_host(name).is_some_and(|host| host == name);
+    if let Some(wrong) = written.iter().find(|name| !is_host(name)) {
+        return Err(loaded.invalid(
+            "clients.documents",
+            format!("holds {wrong:?}, not a host name in lower case"),
+        ));
+    }
+    Ok(DocumentPolicy::Hosts(
+        written.into_iter().map(str::to_owned).collect(),
+    ))
 }
 
 fn offered_scopes() -> ScopeSet {

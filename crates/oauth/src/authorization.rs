@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthorizeRequest;
+use crate::client_metadata::ClientMetadata;
 use crate::entropy::Entropy;
 use crate::id::AuthorizationId;
 use crate::secret::{BrowserCookie, FormToken, Hashed, Plain, State};
@@ -22,6 +23,10 @@ pub struct Authorization {
     pub id: AuthorizationId,
     /// What the client asked.
     pub request: AuthorizeRequest,
+    /// What the client's metadata document said, for a client that is known by one. It is kept here, and becomes a stored
+    /// client only when a person has signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<ClientMetadata>,
     /// When the person must have finished.
     pub expires_at: Timestamp,
     stage: Stage,
@@ -77,6 +82,7 @@ impl Authorization {
         let authorization = Self {
             id: AuthorizationId::generate(entropy),
             request,
+            document: None,
             expires_at: crate::after(now, LIFETIME),
             stage: Stage::AwaitingConsent {
                 cookie: secrets.cookie.hash(),

@@ -18,8 +18,9 @@ pub struct Client {
     pub id: ClientId,
     /// The hash of its secret; a public client has none.
     pub secret: Option<Hashed<ClientSecret>>,
-    /// The hash of the token with which the client manages its registration (RFC 7592).
-    pub registration_token: Hashed<RegistrationToken>,
+    /// The hash of the token with which the client manages its registration (RFC 7592); a client that is known by its
+    /// metadata document has none.
+    pub registration_token: Option<Hashed<RegistrationToken>>,
     /// What it said about itself.
     pub metadata: ClientMetadata,
     /// When it was registered.
@@ -61,12 +62,26 @@ impl Client {
         let client = Self {
             id: ClientId::generate(entropy),
             secret: secrets.client_secret.as_ref().map(Plain::hash),
-            registration_token: secrets.registration_token.hash(),
+            registration_token: Some(secrets.registration_token.hash()),
             metadata,
             issued_at: now,
             last_used_at: None,
         };
         (client, secrets)
+    }
+
+    /// A client that is known by its metadata document, used just now. Nothing is secret about it, and nobody manages it
+    /// here: its document does.
+    #[must_use]
+    pub const fn of_document(id: ClientId, metadata: ClientMetadata, now: Timestamp) -> Self {
+        Self {
+            id,
+            secret: None,
+            registration_token: None,
+            metadata,
+            issued_at: now,
+            last_used_at: Some(now),
+        }
     }
 
     /// Replaces what the client said about itself, whole (RFC 7592 section 2.2). The registration token is made anew; the
@@ -82,7 +97,7 @@ impl Client {
         let kept = self.secret.filter(|_| !is_public);
         let client = Self {
             secret: secrets.client_secret.as_ref().map(Plain::hash).or(kept),
-            registration_token: secrets.registration_token.hash(),
+            registration_token: Some(secrets.registration_token.hash()),
             metadata,
             ..self
         };
@@ -118,8 +133,13 @@ impl Client {
     /// Whether its own registration token was shown.
     #[must_use]
     pub fn is_managed_by(&self, token: &str) -> bool {
-        Plain::<RegistrationToken>::parse(token)
-            .is_some_and(|token| self.registration_token.matches(&token))
+        match (
+            &self.registration_token,
+            Plain::<RegistrationToken>::parse(token),
+        ) {
+            (Some(hash), Some(token)) => hash.matches(&token),
+            _ => false,
+        }
     }
 }
 

@@ -27,12 +27,14 @@ pub struct AuthorizationServerMetadata {
     pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     pub code_challenge_methods_supported: [&'static str; 1],
     pub authorization_response_iss_parameter_supported: bool,
+    pub client_id_metadata_document_supported: bool,
 }
 
 impl AuthorizationServerMetadata {
-    /// All endpoints are on the issuer's own origin, whichever host the document was fetched from.
+    /// All endpoints are on the issuer's own origin, whichever host the document was fetched from. `takes_documents`: a
+    /// `client_id` may be the URL of a metadata document.
     #[must_use]
-    pub fn new(sites: &Sites) -> Self {
+    pub fn new(sites: &Sites, takes_documents: bool) -> Self {
         let issuer = sites.issuer();
         let endpoint = |path: &str| format!("{issuer}{path}");
         let methods = || vec!["none", "client_secret_basic", "client_secret_post"];
@@ -50,6 +52,7 @@ impl AuthorizationServerMetadata {
             revocation_endpoint_auth_methods_supported: methods(),
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,
+            client_id_metadata_document_supported: takes_documents,
             issuer,
         }
     }

@@ -48,6 +48,29 @@ impl Store {
         Ok(Registration::Created)
     }
 
+    /// Stores a client that is known by its metadata document, when a person has signed in with it. What the document said
+    /// last counts; the client is as old as its first use, so that its sessions live on.
+    pub async fn note_document_client(
+        &self,
+        client: Client,
+        lifetime: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (id, end) = (client.id.clone(), client.expires_at(lifetime));
+        self.backend()
+            .index_insert(&Index::Clients, id.as_str(), end, now)
+            .await?;
+        self.records()
+            .update(id.as_str(), now, |stored: Option<Client>| {
+                let mut client = client.clone();
+                if let Some(stored) = stored {
+                    client.issued_at = stored.issued_at;
+                }
+                Transition::put(client, end, ())
+            })
+            .await
+    }
+
     /// The client of this id, while its registration lasts.
     pub async fn client(
         &self,
@@ -99,12 +122,14 @@ impl Store {
         change: impl Fn(Client) -> Option<(Client, R)>,
     ) -> Result<Option<(Client, R)>, StoreError> {
         self.records()
-            .update(id.as_str(), now, |stored: Option<Client>| match stored.and_then(&change) {
-                None => Transition::keep(None),
-                Some((client, answer)) => {
-                    let end = client.expires_at(lifetime);
-                    Transition::put(client.clone(), end, Some((client, answer)))
-                        .telling(Event::ClientChanged(id.to_string()))
+            .update(id.as_str(), now, |stored: Option<Client>| {
+                match stored.and_then(&change) {
+                    None => Transition::keep(None),
+                    Some((client, answer)) => {
+                        let end = client.expires_at(lifetime);
+                        Transition::put(client.clone(), end, Some((client, answer)))
+                            .telling(Event::ClientChanged(id.to_string()))
+                    }
                 }
             })
             .await

@@ -2,19 +2,21 @@
 
 use oauth::authorization::{Authorization, ConsentSecrets, IdentitySecrets};
 use oauth::authorize::{AuthorizeParams, PageError, RedirectError};
-use oauth::client::Client;
+use oauth::client_document::DocumentUrl;
+use oauth::client_metadata::ClientMetadata;
 use oauth::secret::{BrowserCookie, FormToken, Plain};
-use oauth::{AuthorizationId, ErrorCode};
+use oauth::{AuthorizationId, ClientId, ErrorCode, Timestamp};
 use store::StoreError;
 
 use crate::app::AppState;
+use crate::client_document::DocumentError;
 use crate::idp::SignInState;
 
 /// The question to put to the person.
 pub(crate) struct Question {
     pub(crate) authorization: Authorization,
     pub(crate) secrets: ConsentSecrets,
-    pub(crate) client: Client,
+    pub(crate) client_name: String,
 }
 
 /// Why no question is put.
@@ -22,6 +24,8 @@ pub(crate) struct Question {
 pub(crate) enum AuthorizeError {
     /// Told to the person.
     Page(PageError),
+    /// Told to the person: the client's metadata document cannot be had, or is wrong.
+    Document(ClientId, DocumentError),
     /// Told to the client.
     Redirect(Box<RedirectError>),
     /// Told to the person: try again.
@@ -47,16 +51,15 @@ pub(crate) async fn ask(
 ) -> Result<Question, AuthorizeError> {
     let now = state.clock.now();
     let id = params.client_id()?;
-    let client = state
-        .store
-        .client(&id, now)
-        .await?
-        .ok_or_else(|| PageError::UnknownClient(id.to_string()))?;
-    let redirect_uri = params.redirect_uri(&client.metadata)?;
+    let is_document = DocumentUrl::is_meant_by(&id);
+    let metadata = metadata(state, &id, is_document, now).await?;
+    let redirect_uri = params.redirect_uri(&metadata)?;
     let request = params
-        .check(id, &redirect_uri, &client.metadata, &state.sites)
+        .check(id, &redirect_uri, &metadata, &state.sites)
         .map_err(|error| AuthorizeError::Redirect(Box::new(error)))?;
-    let (authorization, secrets) = Authorization::start(request, now, state.entropy.as_ref());
+    let (mut authorization, secrets) = Authorization::start(request, now, state.entropy.as_ref());
+    let client_name = metadata.client_name.clone();
+    authorization.document = is_document.then_some(metadata);
     state
         .store
         .begin_sign_in(authorization.clone(), now)
@@ -64,8 +67,27 @@ pub(crate) async fn ask(
     Ok(Question {
         authorization,
         secrets,
-        client,
+        client_name,
     })
+}
+
+/// What the client says about itself: as it registered, or in its document. A client that is known by a document is always
+/// asked there, so that a change of the document counts.
+async fn metadata(
+    state: &AppState,
+    id: &ClientId,
+    is_document: bool,
+    now: Timestamp,
+) -> Result<ClientMetadata, AuthorizeError> {
+    if is_document {
+        return match state.documents.look_up(id).await {
+            Ok(metadata) => Ok(metadata.as_ref().clone()),
+            Err(error) => Err(AuthorizeError::Document(id.clone(), error)),
+        };
+    }
+    let client = state.store.client(id, now).await?;
+    let client = client.ok_or_else(|| PageError::UnknownClient(id.to_string()))?;
+    Ok(client.metadata)
 }
 
 /// The person's answer, as the form carries it.

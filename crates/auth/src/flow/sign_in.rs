@@ -3,6 +3,7 @@
 use oauth::ErrorCode;
 use oauth::authorization::Authorization;
 use oauth::authorize::{AuthorizeRequest, RedirectError};
+use oauth::client::Client;
 use oauth::identity::{Admission, Identity};
 use oauth::secret::{BrowserCookie, Plain};
 use oauth::session::Session;
@@ -80,7 +81,7 @@ pub(crate) async fn with_github(
         Err(error) => {
             tracing::warn!(%error, "GitHub sign-in failed");
             Err(refused(
-                take(state, returning).await?,
+                take(state, returning).await?.request,
                 "GitHub refused the sign-in",
             ))
         }
@@ -90,7 +91,10 @@ pub(crate) async fn with_github(
 /// GitHub sent the browser back without a code: the person refused there.
 pub(crate) async fn refused_by_provider(state: &AppState, returning: &Returning) -> SignInError {
     match take(state, returning).await {
-        Ok(request) => refused(request, "the person refused at the identity provider"),
+        Ok(authorization) => refused(
+            authorization.request,
+            "the person refused at the identity provider",
+        ),
         Err(error) => error,
     }
 }
@@ -101,10 +105,13 @@ pub(crate) async fn finish(
     returning: &Returning,
     identity: &Identity,
 ) -> Result<Granted, SignInError> {
-    let request = take(state, returning).await?;
+    let Authorization {
+        request, document, ..
+    } = take(state, returning).await?;
     let now = state.clock.now();
-    let person = identity.person();
-    let is_admitted = match state.policy.admits(identity) {
+    let admission = state.policy.admits(identity);
+    let person = identity.person(admission);
+    let is_admitted = match admission {
         Admission::ByMembership => true,
         Admission::ByName => state.store.pin_login(&person, now).await? == Pinned::ToThem,
         Admission::Refused => false,
@@ -115,11 +122,15 @@ pub(crate) async fn finish(
         return Err(refused(request, "this person may not use this gateway"));
     }
     state.store.note_sign_in(&person, now).await?;
-    if let Some(client) = state.store.client(&request.client_id, now).await? {
+    let lifetime = state.tokens.client_lifetime;
+    if let Some(metadata) = document {
+        let client = Client::of_document(request.client_id.clone(), metadata, now);
         state
             .store
-            .note_client_use(&client, state.tokens.client_lifetime, now)
+            .note_document_client(client, lifetime, now)
             .await?;
+    } else if let Some(client) = state.store.client(&request.client_id, now).await? {
+        state.store.note_client_use(&client, lifetime, now).await?;
     }
     tracing::info!(target: "audit", event = "login_ok", subject = %person.subject, login = %person.login,
         client = %request.client_id, service = %request.service, "signed in");
@@ -139,8 +150,8 @@ pub(crate) async fn finish(
 }
 
 /// Ends the sign-in, once.
-async fn take(state: &AppState, returning: &Returning) -> Result<AuthorizeRequest, SignInError> {
-    let authorization = state
+async fn take(state: &AppState, returning: &Returning) -> Result<Authorization, SignInError> {
+    state
         .store
         .finish_sign_in(
             &returning.state.id,
@@ -149,8 +160,7 @@ async fn take(state: &AppState, returning: &Returning) -> Result<AuthorizeReques
             state.clock.now(),
         )
         .await?
-        .map_err(|_| SignInError::WrongBrowser)?;
-    Ok(authorization.request)
+        .map_err(|_| SignInError::WrongBrowser)
 }
 
 fn refused(request: AuthorizeRequest, description: &str) -> SignInError {

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use oauth::authorize::AuthorizeParams;
+use oauth::client_document::DocumentUrl;
 use oauth::{ScopeSet, Site, scope};
 
 use super::{cookie, error, metadata, pages};
@@ -40,8 +41,14 @@ pub(crate) async fn authorize(request: HttpRequest, state: Data<AppState>) -> Ht
 fn show(state: &AppState, question: &consent::Question) -> HttpResponse {
     let request = &question.authorization.request;
     let destination = request.redirect_uri.destination();
+    let document = question
+        .authorization
+        .document
+        .as_ref()
+        .and_then(|_| DocumentUrl::parse(&request.client_id, &state.sites).ok());
     let page = ConsentPage {
-        client_name: &question.client.metadata.client_name,
+        client_name: &question.client_name,
+        client_host: document.as_ref().map(DocumentUrl::host),
         client_id: request.client_id.as_str(),
         destination: &destination,
         is_loopback: request.redirect_uri.is_loopback(),

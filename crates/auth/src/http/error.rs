@@ -5,19 +5,23 @@ use actix_web::http::header::{
     ALLOW, CACHE_CONTROL, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use oauth::ErrorCode;
 use oauth::authorize::PageError;
 use oauth::error::description;
+use oauth::{ClientId, ErrorCode};
 use serde_json::json;
 
 use super::pages;
 use crate::app::AppState;
+use crate::client_document::DocumentError;
 use crate::flow::Refusal;
 use crate::flow::consent::{AnswerError, AuthorizeError};
 use crate::flow::sign_in::SignInError;
 
 /// Seconds after which a client should try again when the store is away.
 const RETRY_SECONDS: &str = "2";
+
+/// Seconds for which a document that could not be had is not asked for again.
+const RETRY_DOCUMENT_SECONDS: &str = "30";
 
 /// What an endpoint answers: `?` ends it with a refusal that is rendered already.
 pub(crate) type Answer = Result<HttpResponse, Refused>;
@@ -121,6 +125,7 @@ pub(crate) fn authorize(
             };
             pages::message(request, StatusCode::BAD_REQUEST, title, &error.to_string())
         }
+        AuthorizeError::Document(id, error) => document_page(request, &id, &error),
         AuthorizeError::Redirect(error) => {
             pages::go_back(&error.redirect_uri, &error.location(&state.issuer), false)
         }
@@ -161,6 +166,24 @@ pub(crate) fn wrong_browser(request: &HttpRequest) -> HttpResponse {
         "This sign-in cannot go on",
         "It was started in another browser, was answered already, or took longer than ten minutes. Go back to the application and connect again.",
     )
+}
+
+/// A client's metadata document cannot be had, or is wrong. What its host answered is not told.
+fn document_page(request: &HttpRequest, id: &ClientId, error: &DocumentError) -> HttpResponse {
+    tracing::info!(client = %id, %error, "a client is not accepted by its metadata document");
+    if !error.is_passing() {
+        let text = format!("The application calls itself {id}, but {error}.");
+        let title = "This application cannot be used";
+        return pages::message(request, StatusCode::BAD_REQUEST, title, &text);
+    }
+    let text = format!(
+        "The application says who it is at {id}, but {error}. Wait half a minute and reload this page."
+    );
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = pages::message(request, status, "Try again in a moment", &text);
+    let wait = HeaderValue::from_static(RETRY_DOCUMENT_SECONDS);
+    response.headers_mut().insert(RETRY_AFTER, wait);
+    response
 }
 
 fn store_page(request: &HttpRequest, error: &store::StoreError) -> HttpResponse {

@@ -28,7 +28,10 @@ fn document(document: &impl Serialize) -> HttpResponse {
 /// `GET /.well-known/oauth-authorization-server` and its other forms (RFC 8414 section 3).
 pub(crate) async fn server(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
     match site(&request, &state) {
-        Some(_) => document(&AuthorizationServerMetadata::new(&state.sites)),
+        Some(_) => document(&AuthorizationServerMetadata::new(
+            &state.sites,
+            state.documents.is_on(),
+        )),
         None => error::not_found().await,
     }
 }
