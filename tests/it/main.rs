@@ -1,17 +1,19 @@
-//! Whole-system stories.
+//! Whole-system stories: the real binaries behind the real Traefik. One topic per file.
 
-mod conformance;
-mod layers;
-mod traefik;
-mod first_login;
-mod sdk_clients;
-mod github;
-mod restart;
-mod consent_attack;
 mod answer;
-mod bad_input;
-mod secrets_in_logs;
+mod authorization_conformance;
+mod bad_messages;
+mod bad_registration_and_sign_in;
+mod bad_tokens;
+mod conformance;
+mod consent_attack;
 mod dev;
 mod discovery;
+mod first_login;
+mod github;
+mod layers;
+mod restart;
+mod sdk_clients;
+mod secrets_in_logs;
 mod streams;
-mod authorization_conformance;
+mod traefik;

@@ -1,7 +1,7 @@
 //! Stdio MCP servers with the `test_*` tools, prompts and resources of the official conformance suite.
 //!
 //! The suite's own server speaks HTTP only; a bridge is measured with servers that speak stdio. Every behaviour is written once
-//! (`tools`, `prompts`, `resources`) against a [`call::Call`]; what differs between the eras of the protocol is in `legacy`
+//! (`tools`, `prompts`, `resources`) against a `call::Call`; what differs between the eras of the protocol is in `legacy`
 //! (revisions 2024-11-05 to 2025-11-25: `initialize`, requests pushed to the client) and `modern` (2026-07-28: `_meta` on each
 //! request, results that require input).
 //!
