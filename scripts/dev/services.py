@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ def access_line(line: str) -> str | None:
 
 
 def start_traefik(processes: Processes, run: Path, port: int) -> Process:
-    command = [os.environ.get("PYTHON", "python3"), str(ROOT / "traefik" / "start.py"), "--late", "--address-file", str(run / "traefik"),
+    command = [sys.executable, str(ROOT / "traefik" / "start.py"), "--late", "--address-file", str(run / "traefik"),
                "--web", f"127.0.0.1:{port}", "--traefik", str(TOOLS / "bin" / "traefik")]
     settings = environment(DOMAIN=DOMAIN, PUBLIC_SCHEME="http", MCP_CORS_ORIGINS=ORIGINS)
     return processes.start("traefik", command, env=settings, stdin=subprocess.PIPE, show=access_line, abrupt=True)
