@@ -23,10 +23,11 @@ pub struct Identity {
 impl Identity {
     /// What of it goes into sessions.
     #[must_use]
-    pub fn person(&self) -> Person {
+    pub fn person(&self, admission: Admission) -> Person {
         Person {
             subject: self.subject.clone(),
             login: self.login.clone(),
+            admission,
         }
     }
 }
@@ -41,7 +42,8 @@ pub struct AccessPolicy {
 }
 
 /// How somebody comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Admission {
     /// The name is on the list: the caller must still see to it that the name belongs to the same person as before.
     ByName,
@@ -96,10 +98,15 @@ impl AccessPolicy {
         }
     }
 
-    /// Whether somebody who once came in by name would still do so: for checks at which the provider is not asked.
+    /// Whether somebody who came in earlier still would, as far as that can be told without asking the provider: by name,
+    /// or by a kind of membership that still admits anybody.
     #[must_use]
-    pub fn still_lists(&self, login: &str) -> bool {
-        self.everybody || self.needs_memberships() || self.users.contains(&fold(login))
+    pub fn still_admits(&self, person: &Person) -> bool {
+        match person.admission {
+            Admission::ByName => self.everybody || self.users.contains(&fold(&person.login)),
+            Admission::ByMembership => self.everybody || self.needs_memberships(),
+            Admission::Refused => false,
+        }
     }
 }
 
@@ -151,5 +158,17 @@ mod tests {
             Admission::ByMembership
         );
         assert_eq!(policy.admits(&identity("x", "other")), Admission::Refused);
+    }
+
+    #[test]
+    fn a_name_taken_off_the_list_is_out_even_while_organisations_admit_others() {
+        let octocat = identity("octocat", "other").person(Admission::ByName);
+        let member = identity("mona", "acme").person(Admission::ByMembership);
+        let both = AccessPolicy::new(&["octocat"], &["acme"], &[]);
+        assert!(both.still_admits(&octocat) && both.still_admits(&member));
+        let without_octocat = AccessPolicy::new(&["somebody"], &["acme"], &[]);
+        assert!(!without_octocat.still_admits(&octocat));
+        let without_acme = AccessPolicy::new(&["octocat"], &[], &[]);
+        assert!(!without_acme.still_admits(&member));
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorize::AuthorizeRequest;
 use crate::entropy::Entropy;
 use crate::id::{ClientId, ServiceName, SessionId, Subject, TokenId};
+use crate::identity::Admission;
 use crate::pkce::{CodeChallenge, CodeVerifier};
 use crate::redirect::RedirectUri;
 use crate::scope::ScopeSet;
@@ -44,6 +45,8 @@ pub struct Person {
     pub subject: Subject,
     /// The name under which they signed in.
     pub login: String,
+    /// How they came in, so that a changed list can be held against it.
+    pub admission: Admission,
 }
 
 /// A session as it is stored.

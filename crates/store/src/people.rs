@@ -109,6 +109,17 @@ impl Store {
             .await
     }
 
+    /// Whether a session of that age counts for its person.
+    pub async fn person_admits(
+        &self,
+        subject: &Subject,
+        session_created_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let person: Option<PersonRecord> = self.records().get(subject.as_str(), now).await?;
+        Ok(person.is_some_and(|person| person.admits(session_created_at)))
+    }
+
     /// Voids every session of a person that exists now. `false` when nobody is known by that subject.
     pub async fn revoke_person(
         &self,

@@ -1,7 +1,7 @@
 //! The verbs about sessions: from the code to the last refresh token.
 
 use oauth::client::Client;
-use oauth::session::{self, Lifetimes, Redeemed, Refreshed, Revocation, Session};
+use oauth::session::{self, Lifetimes, Person, Redeemed, Refreshed, Revocation, Session};
 use oauth::token::{DerivationKey, RefreshToken};
 use oauth::{ClientId, Entropy, SessionId, Subject, Timestamp, TokenId};
 
@@ -216,16 +216,16 @@ impl Store {
             .await
     }
 
-    /// Whether an access token's session is found alive, together with its client and its person. What is not found is
+    /// The person behind an access token, if its session is found alive together with its client and its person. What is not found is
     /// dead: a lost store logs people out, it never revives anything.
-    pub async fn is_alive(
+    pub async fn living_person(
         &self,
         id: &SessionId,
         token: &TokenId,
         client_id: &ClientId,
         subject: &Subject,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Person>, StoreError> {
         let (session, client, person) = self
             .records()
             .get3::<Session, Client, PersonRecord>(
@@ -234,11 +234,12 @@ impl Store {
             )
             .await?;
         let (Some(session), Some(client), Some(person)) = (session, client, person) else {
-            return Ok(false);
+            return Ok(None);
         };
         let is_theirs = session.client_id == client.id && session.person.subject == person.subject;
         let is_after_registration = session.created_at >= client.issued_at;
         let stands = session.admits_token(token, now) && person.admits(session.created_at);
-        Ok(is_theirs && is_after_registration && stands)
+        let is_alive = is_theirs && is_after_registration && stands;
+        Ok(is_alive.then_some(session.person))
     }
 }

@@ -186,7 +186,13 @@ pub(crate) async fn refresh(
     }
     check_resources(state, &session, grant.resources)?;
     let scope = narrowed_scope(&session, grant.scope)?;
-    if !state.policy.still_lists(&session.person.login) {
+    let person = &session.person;
+    let is_welcome = state.policy.still_admits(person)
+        && state
+            .store
+            .person_admits(&person.subject, session.created_at, now)
+            .await?;
+    if !is_welcome {
         let why = Revocation::PersonRefused;
         state
             .store
@@ -196,7 +202,7 @@ pub(crate) async fn refresh(
             .decisions
             .learn(Event::SessionChanged(session.id.to_string()));
         tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject,
-            "refresh refused: not on the list any more");
+            "refresh refused: this person may not come in any more");
         return Err(refused());
     }
     let rotated = state

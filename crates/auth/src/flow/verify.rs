@@ -45,12 +45,9 @@ pub(crate) async fn verify(
     claims
         .check(&state.issuer, &state.sites.resource(service), now)
         .map_err(|_| VerifyError::InvalidToken)?;
-    if !state.policy.still_lists(&claims.login) {
-        return Err(VerifyError::InvalidToken);
-    }
-    let is_alive = state
+    let person = state
         .store
-        .is_alive(
+        .living_person(
             &claims.sid,
             &claims.jti,
             &claims.client_id,
@@ -59,7 +56,7 @@ pub(crate) async fn verify(
         )
         .await
         .map_err(VerifyError::Store)?;
-    if !is_alive {
+    if !person.is_some_and(|person| state.policy.still_admits(&person)) {
         return Err(VerifyError::InvalidToken);
     }
     // Last, so that a token which is bad in two ways is told as bad and not as narrow.

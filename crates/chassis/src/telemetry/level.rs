@@ -42,16 +42,19 @@ pub(super) fn filter(text: &str) -> Result<EnvFilter, ConfigError> {
         .map_err(|error| refuse(format!("cannot be read: {error}")))
 }
 
+/// What `info` means: actix's server tells of each worker's start and end, and its dispatcher calls it an error when a
+/// client sends what is no HTTP, which anybody can do at will.
+const QUIETER: &str = "info,actix_server=warn,actix_http::h1::dispatcher=off";
+
 /// A level alone is for our own crates. Libraries stay at `info`, because below it HTTP and TLS libraries print headers, which hold
-/// tokens; actix's server tells of each worker's start and end at `info`, and stays at `warn`. Whoever needs more names it:
-/// `info,actix_http=trace`.
+/// tokens. Whoever needs more names it: `info,actix_http=trace`.
 fn expanded(text: &str) -> String {
     let level = text.trim().to_ascii_lowercase();
     match level.as_str() {
-        "info" => "info,actix_server=warn".to_owned(),
+        "info" => QUIETER.to_owned(),
         "debug" | "trace" => OWN_TARGETS
             .iter()
-            .fold("info,actix_server=warn".to_owned(), |filter, target| {
+            .fold(QUIETER.to_owned(), |filter, target| {
                 format!("{filter},{target}={level}")
             }),
         _ => text.to_owned(),

@@ -29,6 +29,7 @@ fn issued() -> (Session, AuthorizationCode) {
     let person = Person {
         subject: Subject::parse("local:ann").unwrap(),
         login: "ann".to_owned(),
+        admission: Admission::ByName,
     };
     Session::issue_code(&request, person, at(0), &SystemEntropy)
 }

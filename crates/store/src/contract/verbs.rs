@@ -7,6 +7,7 @@ use oauth::authorization::{Authorization, IdentitySecrets};
 use oauth::authorize::AuthorizeRequest;
 use oauth::client::Client;
 use oauth::client_metadata::ClientMetadataRequest;
+use oauth::identity::Admission;
 use oauth::pkce::CodeVerifier;
 use oauth::redirect::RedirectUri;
 use oauth::session::{Lifetimes, Person, Redemption as Attempt, Revocation, Session};
@@ -35,6 +36,7 @@ fn ann() -> Person {
     Person {
         subject: Subject::parse("local:ann").unwrap(),
         login: "ann".to_owned(),
+        admission: oauth::identity::Admission::ByName,
     }
 }
 
@@ -162,7 +164,7 @@ impl World {
         let mut answers = Vec::new();
         for store in &self.stores {
             let alive = store
-                .is_alive(
+                .living_person(
                     &self.code.session,
                     &token(),
                     &self.client.id,
@@ -170,7 +172,8 @@ impl World {
                     at(second),
                 )
                 .await
-                .unwrap();
+                .unwrap()
+                .is_some();
             answers.push(alive);
         }
         assert_eq!(answers[0], answers[1], "two instances, one truth");
@@ -378,6 +381,7 @@ pub async fn a_name_belongs_to_the_first_who_came(fixture: impl Fixture) {
         let person = Person {
             subject: Subject::parse(&format!("github:{number}")).unwrap(),
             login: if number < 10 { "Octocat" } else { "octocat" }.to_owned(),
+            admission: Admission::ByName,
         };
         tokio::spawn(async move {
             let pinned = store.pin_login(&person, at(0)).await.unwrap();
