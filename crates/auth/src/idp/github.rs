@@ -18,6 +18,12 @@ use url::Url;
 
 use super::SignInState;
 
+/// How long the questions of one sign-in may take together.
+const TIME_LIMIT: Duration = Duration::from_secs(6);
+/// Rows of a page of a list; GitHub gives no more.
+const PAGE: usize = 100;
+/// Most pages of a list that are read.
+const MAX_PAGES: usize = 10;
 /// Most bytes of an answer that are read.
 const ANSWER_LIMIT: usize = 512 * 1024;
 
@@ -114,8 +120,22 @@ impl GitHub {
         url.into()
     }
 
-    /// Exchanges the code of the callback for the person behind it.
+    /// Exchanges the code of the callback for the person behind it, in at most six seconds.
     pub(crate) async fn identify(
+        &self,
+        code: &str,
+        state: &SignInState,
+        key: &DerivationKey,
+    ) -> Result<Identity, GitHubError> {
+        tokio::time::timeout(TIME_LIMIT, self.ask_who(code, state, key))
+            .await
+            .unwrap_or_else(|_| {
+                let text = format!("no answer within {} seconds", TIME_LIMIT.as_secs());
+                Err(GitHubError::Unavailable(text))
+            })
+    }
+
+    async fn ask_who(
         &self,
         code: &str,
         state: &SignInState,
@@ -125,13 +145,13 @@ impl GitHub {
         let user: User = self.ask("user", &token).await?;
         let (mut organisations, mut teams) = (BTreeSet::new(), BTreeSet::new());
         if self.options.wants_memberships {
-            let listed: Vec<Organisation> = self.ask("user/orgs?per_page=100", &token).await?;
+            let listed: Vec<Organisation> = self.ask_list("user/orgs", &token).await?;
             organisations.extend(
                 listed
                     .into_iter()
                     .map(|organisation| organisation.login.to_lowercase()),
             );
-            let listed: Vec<Team> = self.ask("user/teams?per_page=100", &token).await?;
+            let listed: Vec<Team> = self.ask_list("user/teams", &token).await?;
             teams.extend(
                 listed.into_iter().map(|team| {
                     format!("{}/{}", team.organization.login, team.slug).to_lowercase()
@@ -185,6 +205,25 @@ impl GitHub {
                 "neither a token nor an error".to_owned(),
             )),
         }
+    }
+
+    /// All rows of a list, page by page.
+    async fn ask_list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: &Secret,
+    ) -> Result<Vec<T>, GitHubError> {
+        let mut rows = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let path = format!("{path}?per_page={PAGE}&page={page}");
+            let more: Vec<T> = self.ask(&path, token).await?;
+            let is_last = more.len() < PAGE;
+            rows.extend(more);
+            if is_last {
+                break;
+            }
+        }
+        Ok(rows)
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str, token: &Secret) -> Result<T, GitHubError> {

@@ -1,5 +1,7 @@
 //! GitHub as identity provider, against a fake one that checks what GitHub checks.
 
+use std::time::{Duration, Instant};
+
 use testkit::github::{Approval, CLIENT_ID, CLIENT_SECRET, Condition, GitHub, User};
 use testkit::network::http_client;
 use url::Url;
@@ -237,4 +239,84 @@ async fn the_password_page_belongs_to_the_other_provider() {
     };
     let posted = answer(crate::sign_in::form(&fixture.auth, "/login", &held, &[])).await;
     assert_eq!(posted.refusal(), "404 not_found");
+}
+
+/// A slow GitHub is told as such in bounded time, although each of its answers is within the limit of one.
+#[tokio::test]
+async fn a_slow_github_does_not_keep_the_browser_waiting() {
+    let fixture = start(&[]).await;
+    let client = public_client(&fixture.auth).await;
+    let leaving = fixture.approve(&client.id).await;
+    let callback = fixture.at_github(&leaving).await;
+    fixture
+        .github
+        .set_condition(Condition::Slow(Duration::from_secs(4)));
+    let begun = Instant::now();
+    let page = fixture.come_back(&leaving.cookie, &callback).await;
+    assert_page(&page, 503);
+    assert!(begun.elapsed() < Duration::from_millis(7500));
+}
+
+/// A name that was given up and taken by somebody else opens nothing: names are pinned to GitHub's number.
+#[tokio::test]
+async fn whoever_takes_over_a_listed_name_is_not_let_in() {
+    let fixture = start(&[]).await;
+    let client = public_client(&fixture.auth).await;
+    assert!(
+        fixture
+            .sign_in(&client.id)
+            .await
+            .parameter("code")
+            .is_some()
+    );
+    fixture
+        .github
+        .set_user(User::new(583_231, "octocat-renamed"));
+    fixture.github.set_user(User::new(777, "octocat"));
+    let refused = fixture.sign_in(&client.id).await;
+    assert_eq!(refused.parameter("error").as_deref(), Some("access_denied"));
+    assert_eq!(refused.parameter("code"), None);
+}
+
+/// Upstream fault 9: names were compared with their case.
+#[tokio::test]
+async fn names_and_teams_are_compared_as_github_does() {
+    for (list, value, login, is_admitted) in [
+        ("ALLOWED_GITHUB_USERS", " OctoCat , hubot", "octocat", true),
+        ("ALLOWED_GITHUB_USERS", "octocat2,octo", "octocat", false),
+        ("ALLOWED_GITHUB_USERS", "*", "mona", true),
+        ("ALLOWED_GITHUB_ORGS", "ACME", "octocat", true),
+        ("ALLOWED_GITHUB_ORGS", "acme", "mona", false),
+        ("ALLOWED_GITHUB_TEAMS", "Acme/Robots", "octocat", true),
+        ("ALLOWED_GITHUB_TEAMS", "acme/people", "octocat", false),
+    ] {
+        let fixture = start(&[("ALLOWED_GITHUB_USERS", ""), (list, value)]).await;
+        fixture
+            .github
+            .set_approval(Approval::Automatic(login.to_owned()));
+        let client = public_client(&fixture.auth).await;
+        let answer = fixture.sign_in(&client.id).await;
+        let has_code = answer.parameter("code").is_some();
+        assert_eq!(has_code, is_admitted, "{list}={value} {login}: {answer:?}");
+        assert!(fixture.github.complaints().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_last_of_many_organisations_counts_too() {
+    let fixture = start(&[
+        ("ALLOWED_GITHUB_USERS", ""),
+        ("ALLOWED_GITHUB_ORGS", "organisation-249"),
+    ])
+    .await;
+    let joiner = (0..250).fold(User::new(1, "joiner"), |user, number| {
+        user.in_organization(&format!("organisation-{number}"))
+    });
+    fixture.github.set_user(joiner);
+    fixture
+        .github
+        .set_approval(Approval::Automatic("joiner".to_owned()));
+    let client = public_client(&fixture.auth).await;
+    let answer = fixture.sign_in(&client.id).await;
+    assert!(answer.parameter("code").is_some(), "{answer:?}");
 }
