@@ -20,6 +20,7 @@ mod github;
 mod hygiene;
 mod login;
 mod metadata;
+mod races;
 mod redirects;
 mod refresh;
 mod register;
