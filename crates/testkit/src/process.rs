@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
+pub use rustix::process::Signal;
 
 use crate::wait::{self, PATIENCE};
 
@@ -221,14 +222,14 @@ impl Process {
             .with_context(|| format!("{}: cannot be sent {signal:?}", self.name))
     }
 
-    /// Sends SIGINT to its whole group, as a terminal does on Ctrl-C.
+    /// Sends a signal to its whole group, as a terminal sends SIGINT on Ctrl-C.
     ///
     /// # Errors
     ///
-    /// If there is no such process any more.
-    pub fn interrupt(&self) -> Result<()> {
-        rustix::process::kill_process_group(self.pid()?, Signal::INT)
-            .with_context(|| format!("{}: cannot be interrupted", self.name))
+    /// If there is no such group any more.
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        rustix::process::kill_process_group(self.pid()?, signal)
+            .with_context(|| format!("{}: its group cannot be sent {signal:?}", self.name))
     }
 
     /// Waits for the end, at most for `limit`.
