@@ -139,21 +139,28 @@ async fn a_child_that_dies_fails_its_call_at_once_and_the_next_session_has_a_new
 
 #[tokio::test]
 async fn a_missing_command_is_one_clear_line() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    for (words, expected) in [
-        (&["--"][..], "COMMAND"),
-        (&["--", "no-such-mcp-server"][..], "no-such-mcp-server"),
-    ] {
-        let logs = Logs::default();
-        let mut proxy = Command::new("proxy", binaries::mcp_proxy())
-            .current_dir(directory.path())
-            .env("PRIVATE_PORT", "0")
-            .args(["--port", "0"])
-            .args(words)
-            .start(&logs)?;
-        let status = proxy.wait(PATIENCE).await?;
-        assert!(!status.success(), "{status}");
-        logs.wait_for(expected).await?;
-    }
+    assert_snapshot!(what_a_proxy_says_at_its_end(&["--"]).await?, @r#"
+    proxy: mcp-proxy: MCP_COMMAND (proxy.command in gateway.toml) is not set. Write it after `--`: mcp-proxy -- mcp-server-fetch.
+    exit status: 1
+    "#);
+    assert_snapshot!(what_a_proxy_says_at_its_end(&["--", "no-such-mcp-server"]).await?, @r#"
+    proxy: mcp-proxy: the command `no-such-mcp-server` was not found on the PATH given to MCP servers (/usr/bin:/bin): install it or give its full path
+    exit status: 1
+    "#);
     Ok(())
+}
+
+async fn what_a_proxy_says_at_its_end(words: &[&str]) -> Result<String> {
+    let directory = tempfile::tempdir()?;
+    let logs = Logs::default();
+    let mut proxy = Command::new("proxy", binaries::mcp_proxy())
+        .current_dir(directory.path())
+        .env("PATH", "/usr/bin:/bin")
+        .env("PRIVATE_PORT", "0")
+        .args(["--port", "0"])
+        .args(words)
+        .start(&logs)?;
+    let status = proxy.wait(PATIENCE).await?;
+    logs.wait_for("proxy").await?;
+    Ok(format!("{}\n{status}", logs.text()))
 }
