@@ -320,3 +320,32 @@ async fn the_last_of_many_organisations_counts_too() {
     let answer = fixture.sign_in(&client.id).await;
     assert!(answer.parameter("code").is_some(), "{answer:?}");
 }
+
+/// Each way in is held against its own list: who came in by name is out without it, whatever else is configured.
+#[tokio::test]
+async fn a_name_taken_off_the_list_is_out_although_an_organisation_is_listed() {
+    let store = tempfile::tempdir().unwrap();
+    let path = store.path().join("auth.redb");
+    let [store, path] = [("STORE", "redb"), ("STORE_PATH", path.to_str().unwrap())];
+    let orgs = ("ALLOWED_GITHUB_ORGS", "other,acme");
+    let by_name = start(&[store, path, ("ALLOWED_GITHUB_USERS", "mona"), orgs]).await;
+    let client = public_client(&by_name.auth).await;
+    let mut tokens = Vec::new();
+    for login in ["mona", "octocat"] {
+        let automatic = Approval::Automatic(login.to_owned());
+        by_name.github.set_approval(automatic);
+        let code = by_name.sign_in(&client.id).await.parameter("code").unwrap();
+        let form = redemption(&client, &code);
+        tokens.push(Tokens::of(&by_name.auth.post("/token", &form).await));
+    }
+    drop(by_name);
+    let after = start(&[store, path, ("ALLOWED_GITHUB_USERS", "hubot"), orgs]).await;
+    let [by_name, by_organisation] = tokens.try_into().unwrap();
+    assert_eq!(after.auth.verify(&by_name.access).await.status, 401);
+    let form = refreshing(&client, &by_name.refresh);
+    let refused = after.auth.post("/token", &form).await;
+    assert_eq!(refused.refusal(), "400 invalid_grant");
+    assert_eq!(after.auth.verify(&by_organisation.access).await.status, 200);
+    let form = refreshing(&client, &by_organisation.refresh);
+    assert_eq!(after.auth.post("/token", &form).await.status, 200);
+}
