@@ -70,6 +70,8 @@ impl Allowed {
 
     fn host(&self, value: &str) -> bool {
         let name = without_port(value);
+        // One final dot names the same host (RFC 1034 section 3.1); Traefik routes it and the authorization server takes it.
+        let name = name.strip_suffix('.').unwrap_or(name);
         if is_loopback_name(name) || self.hosts.iter().any(|host| host == "*") {
             return true;
         }
@@ -162,6 +164,8 @@ mod tests {
             "mcp-fetch.example.com",
             "MCP-Fetch.example.com:443",
             "mcp-echo.localhost:8080",
+            "mcp-fetch.example.com.",
+            "mcp-fetch.example.com.:443",
         ] {
             assert!(allowed.host(host), "{host}");
         }
@@ -178,6 +182,8 @@ mod tests {
             "10.0.0.1",
             "[::2]",
             "localhost@evil.com",
+            "mcp-fetch.example.com..",
+            ".",
         ] {
             assert!(!allowed.host(host), "{host}");
         }
