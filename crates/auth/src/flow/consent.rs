@@ -26,8 +26,11 @@ pub(crate) enum AuthorizeError {
     Page(PageError),
     /// Told to the person: the client's metadata document cannot be had, or is wrong.
     Document(ClientId, DocumentError),
-    /// Told to the client.
+    /// Told to the client, where somebody has approved it before or it is on the person's own computer.
     Redirect(Box<RedirectError>),
+    /// Told to the client if the person wants to go there. Anybody may register any address, and this server must not send
+    /// browsers to all of them (RFC 9700 section 4.11.2).
+    Offer(Box<RedirectError>),
     /// Told to the person: try again.
     Store(StoreError),
 }
@@ -54,9 +57,18 @@ pub(crate) async fn ask(
     let is_document = DocumentUrl::is_meant_by(&id);
     let metadata = metadata(state, &id, is_document, now).await?;
     let redirect_uri = params.redirect_uri(&metadata)?;
-    let request = params
-        .check(id, &redirect_uri, &metadata, &state.sites)
-        .map_err(|error| AuthorizeError::Redirect(Box::new(error)))?;
+    let request = match params.check(id.clone(), &redirect_uri, &metadata, &state.sites) {
+        Ok(request) => request,
+        Err(error) => {
+            let error = Box::new(error);
+            let is_known = redirect_uri.is_loopback() || is_approved(state, &id, now).await?;
+            return Err(if is_known {
+                AuthorizeError::Redirect(error)
+            } else {
+                AuthorizeError::Offer(error)
+            });
+        }
+    };
     let (mut authorization, secrets) = Authorization::start(request, now, state.entropy.as_ref());
     let client_name = metadata.client_name.clone();
     authorization.document = is_document.then_some(metadata);
@@ -69,6 +81,12 @@ pub(crate) async fn ask(
         secrets,
         client_name,
     })
+}
+
+/// Whether anybody has ever signed in with this client.
+async fn is_approved(state: &AppState, id: &ClientId, now: Timestamp) -> Result<bool, StoreError> {
+    let client = state.store.client(id, now).await?;
+    Ok(client.is_some_and(|client| client.last_used_at.is_some()))
 }
 
 /// What the client says about itself: as it registered, or in its document. A client that is known by a document is always

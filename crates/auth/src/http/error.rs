@@ -126,6 +126,9 @@ pub(crate) fn authorize(
             pages::message(request, StatusCode::BAD_REQUEST, title, &error.to_string())
         }
         AuthorizeError::Document(id, error) => document_page(request, &id, &error),
+        AuthorizeError::Offer(error) => {
+            pages::offer_return(&error.redirect_uri, &error.location(&state.issuer), false)
+        }
         AuthorizeError::Redirect(error) => {
             pages::go_back(&error.redirect_uri, &error.location(&state.issuer), false)
         }

@@ -72,8 +72,18 @@ pub(crate) fn go_back(
     is_granted: bool,
 ) -> HttpResponse {
     if redirect_uri.is_web() {
-        return see_other(location);
+        see_other(location)
+    } else {
+        offer_return(redirect_uri, location, is_granted)
     }
+}
+
+/// A page from which a click leads back to the client.
+pub(crate) fn offer_return(
+    redirect_uri: &RedirectUri,
+    location: &str,
+    is_granted: bool,
+) -> HttpResponse {
     let destination = redirect_uri.destination();
     page(
         StatusCode::OK,

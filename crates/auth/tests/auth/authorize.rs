@@ -135,6 +135,40 @@ async fn other_mistakes_are_told_to_the_client() {
     assert_snapshot!(refused(&[("scope", "a\"b")]).await, @"invalid_scope: a scope consists of visible ASCII characters other than quote and backslash, and scopes are separated by spaces");
 }
 
+/// Anybody may register any address; until somebody has approved the client, a mistake does not send browsers there.
+#[tokio::test]
+async fn a_mistake_of_a_client_that_nobody_has_approved_is_no_redirect_to_another_site() {
+    let auth = Auth::start().await;
+    let elsewhere = "https://evil.example/cb?x=<y>";
+    let redirect = "https://evil.example/cb";
+    let metadata = json!({"redirect_uris": [redirect], "token_endpoint_auth_method": "none"});
+    let client = register_with(&auth, &metadata).await;
+    let there = ("redirect_uri", redirect);
+    let page = ask(&auth, &client.id, &[there, ("response_type", "token")]).await;
+    assert_eq!((page.status, page.count("location")), (200, 0));
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert_snapshot!(words(&page), @r#"
+    Access was not given
+    Go back to the application to finish.
+    Open evil.example
+    You can close this page afterwards.
+    "#);
+    assert!(
+        page.body
+            .contains("href=\"https://evil.example/cb?error=unsupported_response_type&#38;"),
+        "{page:?}"
+    );
+    let wrong = ask(&auth, &client.id, &[("redirect_uri", elsewhere)]).await;
+    assert_eq!(wrong.status, 400);
+    crate::sign_in::code_with(&auth, &client.id, &[there]).await;
+    let known = ask(&auth, &client.id, &[there, ("response_type", "token")]).await;
+    assert_eq!(known.status, 303);
+    assert_eq!(
+        known.parameter("error").as_deref(),
+        Some("unsupported_response_type")
+    );
+}
+
 #[tokio::test]
 async fn a_repeated_parameter_is_told_to_the_client() {
     let auth = Auth::start().await;
