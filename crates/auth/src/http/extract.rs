@@ -15,6 +15,7 @@ use oauth::secret::{BrowserCookie, Plain};
 use zeroize::Zeroizing;
 
 use super::error::{self, Refused};
+use crate::flow::Refusal;
 use crate::flow::token::ClientCredentials;
 use crate::routes::BODY_LIMIT;
 
@@ -156,8 +157,13 @@ pub(crate) fn client_credentials(
             by_header: false,
         });
     };
-    let (id, secret) = basic(header)
-        .ok_or_else(|| refuse("Authorization must be Basic with client id and secret"))?;
+    // The client tried to prove itself by the header, so the answer is 401 with a challenge (RFC 6749 section 5.2).
+    let (id, secret) = basic(header).ok_or_else(|| {
+        Refused::from(error::refusal(&Refusal::Client {
+            description: "Authorization must be Basic with client id and secret",
+            by_header: true,
+        }))
+    })?;
     if form.get("client_secret").is_some() {
         return Err(refuse(
             "send the client secret in the header or in the form, not in both",

@@ -133,7 +133,8 @@ async fn a_secret_by_both_ways_is_refused() {
             .header("Authorization", header)
             .form(&redemption(&client, &code));
         let refused = answer(request).await;
-        assert_eq!(refused.refusal(), "400 invalid_request", "{header}");
+        assert_eq!(refused.refusal(), "401 invalid_client", "{header}");
+        assert_eq!(refused.header("www-authenticate"), "Basic realm=\"token\"");
     }
     assert_eq!(redeem(&auth, &client, &code, &[]).await.status, 200);
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::service::{AUTH, Auth, OTHER_RESOURCE};
 use crate::sign_in::signed_in;
 
+/// Upstream fault 19: tokens did not name their key.
 #[tokio::test]
 async fn the_claims_of_a_token_are_these() {
     let auth = Auth::start().await;
@@ -41,6 +42,8 @@ async fn the_claims_of_a_token_are_these() {
     "#);
     assert_eq!(header.get("typ"), Some(&json!("at+jwt")));
     assert_eq!(header.get("alg"), Some(&json!("ES256")));
+    let jwks = auth.get(AUTH, "/jwks").await.json();
+    assert_eq!(header.get("kid"), jwks.pointer("/keys/0/kid"));
 }
 
 fn parts(token: &str) -> (Value, Value, String) {
