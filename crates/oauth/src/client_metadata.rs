@@ -31,6 +31,8 @@ pub struct ClientMetadataRequest {
     pub software_version: Option<String>,
     pub application_type: Option<String>,
     pub client_id: Option<String>,
+    /// In an update only, and then the current one (RFC 7592 section 2.2).
+    pub client_secret: Option<String>,
     /// Belongs to the server: a client that sends it in an update is refused (RFC 7592 section 2.2).
     pub registration_access_token: Option<serde::de::IgnoredAny>,
     /// Likewise.

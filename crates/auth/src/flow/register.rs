@@ -1,6 +1,6 @@
 //! Dynamic client registration (RFC 7591) and its management (RFC 7592).
 
-use oauth::client::{Client, IssuedSecrets};
+use oauth::client::{Client, IssuedSecrets, PresentedCredentials};
 use oauth::client_metadata::ClientMetadataRequest;
 use oauth::{ClientId, ErrorCode};
 use store::{Event, Registration};
@@ -65,6 +65,16 @@ pub(crate) async fn update(
         return Err(Refusal::told(
             ErrorCode::InvalidClientMetadata,
             "client_id must be that of the address",
+        ));
+    }
+    let is_secret_theirs = request
+        .client_secret
+        .as_deref()
+        .is_none_or(|secret| client.is_proved_by(&PresentedCredentials::Secret(secret)));
+    if !is_secret_theirs {
+        return Err(Refusal::told(
+            ErrorCode::InvalidClientMetadata,
+            "client_secret must be the current one, or left out",
         ));
     }
     if let Some(member) = request.server_owned() {

@@ -262,6 +262,7 @@ async fn a_wrong_update_changes_nothing() {
             "invalid_client_metadata",
         ),
         ("client_id", Value::Null, "invalid_client_metadata"),
+        ("client_secret", json!("chosen"), "invalid_client_metadata"),
         (
             "registration_access_token",
             json!("x"),
@@ -334,6 +335,14 @@ async fn an_update_may_make_a_client_confidential() {
         "token_endpoint_auth_method": "client_secret_post"});
     let changed = replaced(&auth, &client, &client.registration_token, metadata).await;
     let secret = changed.text("client_secret");
+    let again = json!({"client_id": client.id, "redirect_uris": [REDIRECT],
+        "token_endpoint_auth_method": "client_secret_post", "client_secret": secret});
+    let token = changed.text("registration_access_token");
+    let kept = replaced(&auth, &client, &token, again).await;
+    assert_eq!(
+        kept.status, 200,
+        "the current secret may be repeated: {kept:?}"
+    );
     let form = crate::sign_in::refreshing(&client, &tokens.refresh);
     let refused = auth.post("/token", &form).await;
     assert_eq!(refused.refusal(), "401 invalid_client");
