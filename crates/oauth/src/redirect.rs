@@ -8,8 +8,9 @@ use url::{Host, Url};
 /// Longest redirect URI that is accepted, in bytes.
 pub const MAX_LENGTH: usize = 2048;
 
-/// Schemes that make a browser run or open something instead of telling a client.
-const FORBIDDEN_SCHEMES: [&str; 10] = [
+/// Schemes that make a browser or the system run, open or send something instead of telling a client.
+const FORBIDDEN_SCHEMES: [&str; 28] = [
+    // Of browsers.
     "javascript",
     "data",
     "file",
@@ -20,6 +21,25 @@ const FORBIDDEN_SCHEMES: [&str; 10] = [
     "wss",
     "ftp",
     "view-source",
+    "filesystem",
+    "chrome",
+    "resource",
+    "jar",
+    "intent",
+    // Of systems.
+    "ms-officecmd",
+    "ms-msdt",
+    "search-ms",
+    "search",
+    "smb",
+    "nfs",
+    "ldap",
+    "ldaps",
+    "ssh",
+    "sftp",
+    "telnet",
+    "mailto",
+    "tel",
 ];
 
 /// A redirect URI that a client may register. It is kept exactly as it was written, because it is compared so
@@ -292,6 +312,11 @@ mod tests {
             "vbscript:x",
             "about:blank",
             "myapp:callback",
+            "intent://scan/",
+            "chrome://settings/",
+            "ms-officecmd://x/",
+            "smb://host/share",
+            "ssh://host/",
             "http://example.com/cb",
             "http://localhost.evil.example/",
             "http://127.0.0.1.evil/",
