@@ -9,8 +9,9 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
 ARG GATEWAY_COMMIT
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target,id=gateway-target \
+# Locked: cargo's own lock is not in the registry's directory, so two builds at once would unpack over each other.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,id=gateway-target,sharing=locked \
     cargo build --release --locked --package mcp-proxy \
  && install -D target/release/mcp-proxy /out/mcp-proxy
 
