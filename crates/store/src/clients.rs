@@ -1,6 +1,6 @@
 //! The verbs about clients.
 
-use oauth::client::Client;
+use oauth::client::{Client, UNUSED_LIFETIME};
 use oauth::{ClientId, Timestamp};
 
 use crate::Store;
@@ -14,6 +14,20 @@ impl StoredRecord for Client {
 
 /// How often the use of a client is written down, in seconds: once a day is enough to keep it alive for months.
 const USE_RESOLUTION: i64 = 24 * 60 * 60;
+
+/// How long a new client may stay unused, in seconds. The fuller it is, the shorter: whoever registers clients that nobody
+/// uses must go on doing so to keep others out, and faster than a limit per address allows. A sign-in takes minutes.
+fn unused_lifetime(there: u64, most: u64) -> u64 {
+    let half = most / 2;
+    let three_quarters = half + most / 4;
+    if there < half {
+        UNUSED_LIFETIME
+    } else if there < three_quarters {
+        60 * 60
+    } else {
+        15 * 60
+    }
+}
 
 /// What became of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +47,13 @@ impl Store {
         most: u64,
         now: Timestamp,
     ) -> Result<Registration, StoreError> {
-        if self.backend().index_len(&Index::Clients, now).await? >= most {
+        let there = self.backend().index_len(&Index::Clients, now).await?;
+        if there >= most {
             return Ok(Registration::Full);
         }
-        let (id, end) = (client.id.clone(), client.expires_at(lifetime));
+        let unused_end = oauth::after(now, unused_lifetime(there, most));
+        let end = client.expires_at(lifetime).map(|end| end.min(unused_end));
+        let id = client.id.clone();
         self.backend()
             .index_insert(&Index::Clients, id.as_str(), end, now)
             .await?;
@@ -149,5 +166,28 @@ impl Store {
             .index_remove(&Index::Clients, id.as_str())
             .await?;
         Ok(was_there)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fuller_it_is_the_sooner_an_unused_client_ends() {
+        let day = 24 * 60 * 60;
+        for (there, expected) in [
+            (0, day),
+            (4999, day),
+            (5000, 3600),
+            (7499, 3600),
+            (7500, 900),
+            (9999, 900),
+        ] {
+            assert_eq!(unused_lifetime(there, 10_000), expected, "{there}");
+        }
+        for most in [0, 1, 2, 3] {
+            assert!(unused_lifetime(0, most) >= 900, "{most}");
+        }
     }
 }
