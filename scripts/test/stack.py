@@ -132,10 +132,35 @@ def all_healthy(stack: Stack) -> None:
     assert states == dict.fromkeys(SERVICES, "healthy"), states
 
 
+def inspect(stack: Stack, service: str) -> dict:
+    container = stack.compose("ps", "--quiet", service).strip()
+    return json.loads(run(["docker", "inspect", container]).stdout)[0]
+
+
+def hardened(stack: Stack) -> None:
+    for service in SERVICES:
+        container = inspect(stack, service)
+        host = container["HostConfig"]
+        assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"], f"{service}: {host}"
+        if service in ("auth", "mcp-fetch"):
+            assert container["Config"]["User"] == "65532:65532", f"{service} runs as {container['Config']['User']!r}"
+    limits = inspect(stack, "mcp-fetch")["HostConfig"]
+    assert limits["Memory"] == 512 << 20 and limits["PidsLimit"] == 256, limits
+
+
+def no_secret_in_sight(stack: Stack, secrets_directory: Path) -> None:
+    """Neither the configuration of a container nor the arguments of a process hold what is in the secrets."""
+    for service in SERVICES:
+        container = inspect(stack, service)
+        shown = json.dumps(container["Config"]) + run(["docker", "top", container["Id"], "-eo", "pid,args"]).stdout
+        for file in secrets_directory.iterdir():
+            value = file.read_text()
+            assert not value or value not in shown, f"{service} shows {file.name}"
+
+
 def only_traefik_published(stack: Stack) -> None:
     for service in SERVICES:
-        container = stack.compose("ps", "--quiet", service).strip()
-        ports = json.loads(run(["docker", "inspect", container]).stdout)[0]["NetworkSettings"]["Ports"]
+        ports = inspect(stack, service)["NetworkSettings"]["Ports"]
         published = {port for port, hosts in ports.items() if hosts}
         assert published == ({"80/tcp", "443/tcp"} if service == "traefik" else set()), f"{service} publishes {published}"
 
@@ -164,6 +189,8 @@ def checks(stack: Stack, done: Checks, place: Path) -> None:
         raise Stop("the stack does not come up")
     done.check("just ps: all are healthy", all_healthy, stack)
     done.check("only Traefik has ports", only_traefik_published, stack)
+    done.check("no privilege, nothing to write to, limits", hardened, stack)
+    done.check("no secret in settings or arguments", no_secret_in_sight, stack, place / "secrets")
     done.check("without a token: 401 and the way to one", story.challenge, stack.port)
     done.check("/verify has no route", story.no_verify, stack.port)
     gateway = json.loads(run(["docker", "network", "inspect", f"{PROJECT}-edge"]).stdout)[0]["IPAM"]["Config"][0]["Gateway"]
