@@ -6,7 +6,7 @@ use testkit::raw;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::answer::answer;
-use crate::service::{AUTH, Auth, FETCH, PASSWORD, USERNAME};
+use crate::service::{AUTH, Auth, FETCH, JWT_SECRET, PASSWORD, USERNAME};
 use crate::sign_in::{
     STATE, Tokens, VERIFIER, approve, ask, confidential_client, consent_page, log_in, redemption,
     refreshing,
@@ -219,35 +219,37 @@ async fn the_service_itself_opens_nothing_to_other_origins() {
     }
 }
 
-/// Upstream fault 10: states and tokens stood in the logs.
-#[tokio::test]
-async fn no_secret_is_logged_at_any_level() {
-    let auth = Auth::start_with(&[("LOG_LEVEL", "trace")]).await;
-    let client = confidential_client(&auth).await;
+/// Everything that a sign-in and its tokens bring over the wire and that is worth something to a thief.
+async fn secrets_of_a_whole_session(auth: &Auth) -> Vec<String> {
+    let client = confidential_client(auth).await;
     let mut secrets = vec![
         PASSWORD.to_owned(),
         VERIFIER.to_owned(),
-        url::form_urlencoded::byte_serialize(STATE.as_bytes()).collect(),
         client.secret.clone().unwrap(),
         client.registration_token.clone(),
     ];
-    let consent = consent_page(&ask(&auth, &client.id, &[]).await);
+    let consent = consent_page(&ask(auth, &client.id, &[]).await);
     secrets.push(consent.cookie.split_once('=').unwrap().1.to_owned());
     secrets.push(consent.fields[1].1.clone());
-    let held = approve(&auth, &client.id, &[]).await;
+    let held = approve(auth, &client.id, &[]).await;
     secrets.push(held.cookie.split_once('=').unwrap().1.to_owned());
     secrets.push(held.fields[0].1.clone());
-    log_in(&auth, &held, USERNAME, "wrong-password-of-ada").await;
-    secrets.push("wrong-password-of-ada".to_owned());
-    let granted = log_in(&auth, &held, USERNAME, PASSWORD).await;
+    let wrong = "wrong-password-of-ada";
+    assert_eq!(log_in(auth, &held, USERNAME, wrong).await.status, 401);
+    secrets.push(wrong.to_owned());
+    let granted = log_in(auth, &held, USERNAME, PASSWORD).await;
     let code = granted.parameter("code").unwrap();
     secrets.push(code.clone());
+    // A code and a sign-in that are never finished.
+    secrets.push(crate::sign_in::code(auth, &client.id).await);
+    let open = approve(auth, &client.id, &[]).await;
+    secrets.push(open.cookie.split_once('=').unwrap().1.to_owned());
+    secrets.push(open.fields[0].1.clone());
     let first = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
-    let second = Tokens::of(
-        &auth
-            .post("/token", &refreshing(&client, &first.refresh))
-            .await,
-    );
+    let refreshed = auth
+        .post("/token", &refreshing(&client, &first.refresh))
+        .await;
+    let second = Tokens::of(&refreshed);
     assert_eq!(auth.verify(&second.access).await.status, 200);
     let request = auth
         .request("GET", AUTH, &format!("/register/{}", client.id))
@@ -256,6 +258,42 @@ async fn no_secret_is_logged_at_any_level() {
     for tokens in [first, second] {
         secrets.extend([tokens.access, tokens.refresh]);
     }
+    // Codes and states carry an id that is not secret; the part before it is.
+    let parts: Vec<String> = secrets
+        .iter()
+        .filter(|secret| secret.starts_with("mcp_ac_") || secret.starts_with("mcp_st_"))
+        .map(|secret| secret.split('.').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(parts.len(), 4);
+    secrets.extend(parts);
+    secrets
+}
+
+/// Upstream fault 4: refresh tokens were kept in the clear.
+#[tokio::test]
+async fn nothing_in_the_store_is_of_use_to_a_thief() {
+    let auth = Auth::start_with(&[("STORE", "redb"), ("STORE_PATH", "auth.redb")]).await;
+    let mut secrets = secrets_of_a_whole_session(&auth).await;
+    secrets.push(JWT_SECRET.to_owned());
+    let auth = auth.kill_and_start().await;
+    let file = std::fs::read(auth.directory().join("auth.redb")).unwrap();
+    let contains = |text: &str| {
+        file.windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    assert!(contains("local:ada"), "the store is readable at all");
+    for secret in secrets {
+        assert!(!contains(&secret), "{secret} is in the store");
+    }
+}
+
+/// Upstream fault 10: states and tokens stood in the logs.
+#[tokio::test]
+async fn no_secret_is_logged_at_any_level() {
+    let auth = Auth::start_with(&[("LOG_LEVEL", "trace")]).await;
+    let mut secrets = secrets_of_a_whole_session(&auth).await;
+    secrets.push(url::form_urlencoded::byte_serialize(STATE.as_bytes()).collect());
+    secrets.push(JWT_SECRET.to_owned());
     auth.logs.wait_for("token_refreshed").await.unwrap();
     let text = auth.logs.text();
     for secret in secrets {
