@@ -102,7 +102,17 @@ def traefik() -> None:
 
 
 def fetch() -> None:
-    link("mcp-server-fetch", venv("fetch", FETCH) / "bin" / "mcp-server-fetch")
+    place = venv("fetch", FETCH)
+    # Where there is Node, the library that reads pages for it installs its own JavaScript at the first page: two servers at once
+    # then meet a half-installed directory, and one of them fails. So it is done here, once; without Node nothing happens.
+    prepare = "from readabilipy.simple_json import have_node; have_node()"
+    try:
+        run([str(place / "bin" / "python"), "-c", prepare], "mcp-server-fetch: cannot prepare the reading of pages")
+    except ToolError:
+        # It reads pages without JavaScript too, as long as the directory is not there.
+        for package in place.glob("lib/python*/site-packages/readabilipy/javascript/node_modules"):
+            shutil.rmtree(package, ignore_errors=True)
+    link("mcp-server-fetch", place / "bin" / "mcp-server-fetch")
 
 
 def mcp_python() -> None:
@@ -165,7 +175,7 @@ def manifest_version() -> str:
 
 TABLE = {
     "traefik": Tool(traefik, TRAEFIK, ("traefik",)),
-    "fetch": Tool(fetch, FETCH, ("mcp-server-fetch",)),
+    "fetch": Tool(fetch, f"{FETCH}, prepared", ("mcp-server-fetch",)),
     "mcp-python": Tool(mcp_python, MCP_PYTHON, ("python-mcp",)),
     "node": Tool(node, NODE, ("node", "npm", "npx")),
     "npm": Tool(npm, manifest_version(), ("mcp-conformance",), after="node"),
