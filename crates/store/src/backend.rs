@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
+use crate::counters::{Admission, Count, Quota};
+
 /// What a record is about. The name is the first part of the key of its record, so a variant is never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -465,6 +467,16 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How many names of the index have not ended.
     async fn index_len(&self, index: &Index, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Whether one more may be done of what is counted under this name. Stores of one process count in memory only; what
+    /// is counted there ends with the process.
+    async fn admit(
+        &self,
+        counter: &str,
+        quota: Quota,
+        count: Count,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError>;
 
     /// Tells every instance. A change of a record names its event in [`Swap::event`] instead.
     async fn publish(&self, event: &Event) -> Result<(), StoreError>;

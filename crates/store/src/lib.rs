@@ -4,6 +4,7 @@ mod backend;
 mod clients;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod counters;
 mod embedded;
 mod encoding;
 mod keys;
@@ -21,6 +22,7 @@ pub use self::backend::{
     Swapped,
 };
 pub use self::clients::Registration;
+pub use self::counters::{Admission, Count, Counters, Quota};
 pub use self::embedded::EmbeddedBackend;
 pub use self::keys::{SealedKey, SealedKeyRing};
 pub use self::memory::MemoryBackend;

@@ -10,12 +10,14 @@ use jiff::Timestamp;
 use crate::backend::{
     Backend, Event, EventFeed, EventHub, Index, Key, Record, StoreError, Swap, Swapped, has_ended,
 };
+use crate::counters::{Admission, Count, Counters, Quota};
 
 /// Records in memory. They end with the process; there is one instance only.
 #[derive(Debug)]
 pub struct MemoryBackend {
     state: Mutex<State>,
     events: EventHub,
+    counters: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +41,7 @@ impl MemoryBackend {
         Self {
             state: Mutex::default(),
             events: EventHub::new(true),
+            counters: Counters::new(),
         }
     }
 
@@ -169,6 +172,16 @@ impl Backend for MemoryBackend {
                 .count()
         });
         Ok(living as u64)
+    }
+
+    async fn admit(
+        &self,
+        counter: &str,
+        quota: Quota,
+        count: Count,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError> {
+        Ok(self.counters.admit(counter, quota, count, now))
     }
 
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {

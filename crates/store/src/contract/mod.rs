@@ -11,6 +11,7 @@
     reason = "a behaviour is a test: it fails by panicking"
 )]
 
+mod counters;
 mod events;
 mod indexes;
 mod records;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::counters::*;
 pub use self::events::*;
 pub use self::indexes::*;
 pub use self::records::*;
@@ -71,6 +73,11 @@ macro_rules! contract_tests {
             a_name_in_an_index_can_get_another_end,
             a_list_leaves_out_what_is_gone,
             a_sweep_removes_what_has_ended_and_nothing_else,
+            so_many_are_admitted_and_then_one_after_the_other,
+            counters_do_not_mix,
+            a_look_at_a_counter_is_not_counted,
+            a_clock_that_was_put_back_costs_one_period_at_most,
+            of_many_racing_exactly_so_many_are_admitted,
             an_event_reaches_each_instance,
             a_swap_tells_exactly_when_it_is_done,
             a_ping_is_answered,

@@ -23,6 +23,7 @@ use self::writer::{Job, Writer};
 use crate::backend::{
     Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Record, StoreError, Swap, Swapped,
 };
+use crate::counters::{Admission, Count, Counters, Quota};
 
 /// Changes that may wait for the writer; more wait outside, for [`QUEUE_WAIT`] at most.
 const QUEUE_LENGTH: usize = 1024;
@@ -36,6 +37,8 @@ pub struct EmbeddedBackend {
     runtime: Handle,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
+    /// Not in the file: a sync to the disk for each request would cost more than what the limits prevent.
+    counters: Counters,
 }
 
 /// What the writer thread, the readers and the handle have in common.
@@ -95,6 +98,7 @@ impl EmbeddedBackend {
             runtime,
             jobs: Some(jobs),
             writer: Some(writer),
+            counters: Counters::new(),
         })
     }
 
@@ -231,6 +235,16 @@ impl Backend for EmbeddedBackend {
         let index = index.to_string();
         self.with_database(move |database| tables::member_count(database, &index, now))
             .await
+    }
+
+    async fn admit(
+        &self,
+        counter: &str,
+        quota: Quota,
+        count: Count,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError> {
+        Ok(self.counters.admit(counter, quota, count, now))
     }
 
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {

@@ -25,6 +25,7 @@ use self::options::{CHANGE, COMMAND, CONNECT, POOL_SIZE, WAIT, connection_config
 use crate::backend::{
     Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Record, StoreError, Swap, Swapped,
 };
+use crate::counters::{Admission, Count, Quota};
 use crate::encoding;
 
 /// How much longer than its record a key lives. More than the clocks of two instances differ, so that no instance misses
@@ -49,6 +50,7 @@ struct Scripts {
     index_insert: Arc<Script>,
     index_remove: Arc<Script>,
     index_members: Arc<Script>,
+    admit: Arc<Script>,
 }
 
 impl Scripts {
@@ -59,6 +61,7 @@ impl Scripts {
             index_insert: script(include_str!("index_insert.lua")),
             index_remove: script(include_str!("index_remove.lua")),
             index_members: script(include_str!("index_members.lua")),
+            admit: script(include_str!("admit.lua")),
         }
     }
 }
@@ -311,6 +314,30 @@ impl Backend for RedisBackend {
         question.zcount(ends, format!("({}", now.as_millisecond()), "+inf");
         let (count,) = self.line.ask(&question).await?;
         Ok(count)
+    }
+
+    async fn admit(
+        &self,
+        counter: &str,
+        quota: Quota,
+        count: Count,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError> {
+        let microseconds = |number: i64| number.to_string().into_bytes();
+        let call = Call {
+            script: Arc::clone(&self.scripts.admit),
+            keys: vec![format!("{}count:{counter}", self.prefix)],
+            arguments: vec![
+                microseconds(now.as_microsecond()),
+                microseconds(quota.period()),
+                microseconds(quota.cost()),
+                match count {
+                    Count::Take => b"1".to_vec(),
+                    Count::Look => b"0".to_vec(),
+                },
+            ],
+        };
+        self.run(call, &counter).await.map(Admission::after)
     }
 
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {
