@@ -22,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::calls::Patience;
-use crate::child::{Command, POLITE, Spawner, TERMINATING};
+use crate::child::{POLITE, Spawner, TERMINATING};
 use crate::children::{Bounds, Children};
 use crate::cli::{Action, Cli, Serve};
+use crate::command::CommandLine;
 use crate::config::{Config, SETTINGS, child_environment, validate};
 use crate::http::origin::Allowed;
 use crate::metrics::Counted;
@@ -33,6 +34,7 @@ use crate::modern::pool::Pool;
 use crate::routes;
 use crate::session::Limits;
 use crate::sessions::Sessions;
+use crate::template::Template;
 
 /// How often idle sessions and overdue calls are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -147,7 +149,7 @@ fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
 
 async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
     let command = command(&config, environment)?;
-    command.check()?;
+    command.render(None).check()?;
     let public = listen::bind("public", address(&config.host, config.port)?)?;
     let private = listen::bind(
         "private",
@@ -322,15 +324,14 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn command(config: &Config, environment: &Environment) -> anyhow::Result<Command> {
+fn command(config: &Config, environment: &Environment) -> anyhow::Result<CommandLine> {
     let (program, arguments) = config.command.split_first().context("no command")?;
-    Ok(Command {
+    let arguments = arguments.iter().map(|text| Template::parse(text));
+    Ok(CommandLine {
         program: program.into(),
-        arguments: arguments.iter().map(Into::into).collect(),
-        environment: child_environment(&config.env, environment)
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        arguments: arguments.collect::<Result<_, _>>()?,
+        environment: child_environment(&config.env, environment)?,
+        resources: config.child.limits,
         guard: guard()?,
     })
 }

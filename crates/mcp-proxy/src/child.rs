@@ -24,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use crate::frames::{Line, Lines};
 use crate::guard;
+use crate::resources::ResourceLimits;
 use crate::stderr;
 use crate::stdin::Stdin;
 
@@ -34,7 +35,7 @@ pub const TERMINATING: Duration = Duration::from_secs(5);
 /// How long after the end of the child a grandchild may keep its stdout from being read to the end.
 const DRAINING: Duration = Duration::from_millis(100);
 
-/// What is started: fixed by the configuration, untouched by any request.
+/// What is started: fixed by the configuration and, where that says so, by who the child is for.
 #[derive(Clone, Debug)]
 pub struct Command {
     /// The program, a path or a name on the child's `PATH`.
@@ -43,6 +44,8 @@ pub struct Command {
     pub arguments: Vec<OsString>,
     /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
+    /// What the child may use of the machine.
+    pub resources: ResourceLimits,
     /// This program, which makes the child die with it before it becomes the child (see [`guard::run`]).
     pub guard: PathBuf,
 }
@@ -105,6 +108,7 @@ impl Command {
         command
             .arg(guard::SUBCOMMAND)
             .arg(std::process::id().to_string())
+            .arg(self.resources.to_string())
             .arg(&self.program)
             .args(&self.arguments)
             .env_clear()

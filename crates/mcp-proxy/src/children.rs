@@ -7,14 +7,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{CannotStart, Command, Spawner, Started, Watch};
+use crate::child::{CannotStart, Spawner, Started, Watch};
+use crate::command::CommandLine;
+use crate::identity::Identity;
 use crate::metrics::Counted;
 
 /// Starts children within bounds.
 #[derive(Clone, Debug)]
 pub struct Children {
     spawner: Spawner,
-    command: Arc<Command>,
+    command: Arc<CommandLine>,
     counts: Arc<Mutex<Counts>>,
     bounds: Bounds,
     counted: Counted,
@@ -77,7 +79,7 @@ pub enum NoChild {
 impl Children {
     /// Starts children of one command within bounds.
     #[must_use]
-    pub fn new(spawner: Spawner, command: Command, bounds: Bounds, counted: Counted) -> Self {
+    pub fn new(spawner: Spawner, command: CommandLine, bounds: Bounds, counted: Counted) -> Self {
         Self {
             spawner,
             command: Arc::new(command),
@@ -108,12 +110,6 @@ impl Children {
     /// Kills every child with its whole group.
     pub fn kill(&self) {
         self.kill.cancel();
-    }
-
-    /// The command every child runs.
-    #[must_use]
-    pub fn command(&self) -> &Command {
-        &self.command
     }
 
     /// Counts a child of our own, which no bound refuses.
@@ -159,11 +155,11 @@ impl Children {
         })
     }
 
-    /// Starts a child.
-    pub async fn start(&self) -> Result<Started, NoChild> {
+    /// Starts a child for one person; `None` stands for one that belongs to nobody.
+    pub async fn start(&self, person: Option<&Identity>) -> Result<Started, NoChild> {
         let started = self
             .spawner
-            .start(&self.command, self.bounds.backlog_bytes)
+            .start(&self.command.render(person), self.bounds.backlog_bytes)
             .await?;
         self.counted.started.inc();
         Ok(started)

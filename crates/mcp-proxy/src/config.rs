@@ -5,9 +5,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use chassis::config::{ConfigError, Loaded, Seconds, Secret, Setting};
 use chassis::telemetry::{LOG_FORMAT, LOG_LEVEL, LogConfig};
 use serde::{Deserialize, Serialize};
+
+use crate::resources::ResourceLimits;
+use crate::template::Template;
 
 /// Every setting that has an environment variable.
 pub const SETTINGS: &[Setting] = &[
@@ -21,6 +25,14 @@ pub const SETTINGS: &[Setting] = &[
         .example("mcp-server-fetch,--ignore-robots-txt"),
     Setting::list("MCP_ENV", "env.pass", "Names of variables that the MCP server gets besides PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
         .example("GITHUB_TOKEN"),
+    Setting::integer("CHILD_MEMORY_BYTES", "child.limits.memory_bytes", "Memory of one MCP server process in bytes, not counting reserved address space; none if not set")
+        .example("536870912"),
+    Setting::integer("CHILD_OPEN_FILES", "child.limits.open_files", "Open files of one MCP server process; none if not set")
+        .example("1024"),
+    Setting::integer("CHILD_PROCESSES", "child.limits.processes", "Processes and threads of the user that MCP servers run as; none if not set, and none for root")
+        .example("256"),
+    Setting::integer("CHILD_CPU_SECONDS", "child.limits.cpu_seconds", "Processor time in seconds after which an MCP server process is ended; none if not set")
+        .example("3600"),
     Setting::list("ALLOWED_HOSTS", "allowed_hosts", "Host names this service answers to besides loopback ones; *.name for all below a name")
         .example("mcp-fetch.example.com"),
     Setting::list("ALLOWED_ORIGINS", "allowed_origins", "Origins whose pages may call this service besides loopback ones")
@@ -32,6 +44,14 @@ pub const SETTINGS: &[Setting] = &[
     Setting::integer("MAX_MESSAGE_BYTES", "limits.message_bytes", "Largest message in bytes, either way"),
     Setting::seconds("SESSION_TIMEOUT", "limits.session_idle", "Life of a session without a request"),
     Setting::seconds("REQUEST_TIMEOUT", "limits.request", "Time without answer or progress after which a request is given up"),
+    Setting::seconds("REQUEST_TOTAL_TIMEOUT", "limits.request_total", "Time after which a request is given up although it makes progress"),
+    Setting::seconds("INITIALIZE_TIMEOUT", "limits.initialize", "Time for the answer to initialize"),
+    Setting::seconds("SESSION_LIFE", "limits.session_life", "Life of a session in all"),
+    Setting::seconds("SESSION_LEFT_ALONE", "limits.session_left_alone", "Time without a request after which a session may be ended for a new one of the same person, who has too many"),
+    Setting::seconds("STREAM_LIFE", "limits.stream_life", "Life of a stream that only listens; the client opens another one with a token that is looked at again"),
+    Setting::seconds("STREAM_AFTER", "limits.stream_after", "Time after which a waiting answer becomes an event stream, so that it can be kept alive"),
+    Setting::seconds("KEEP_ALIVE", "limits.keep_alive", "Silence after which an event stream gets a comment"),
+    Setting::integer("REPLAY_BYTES", "limits.replay_bytes", "Bytes of events remembered per session, for clients that lost a stream"),
     Setting::seconds("SHUTDOWN_GRACE", "limits.shutdown_grace", "Time for requests in flight after SIGTERM"),
     LOG_LEVEL,
     LOG_FORMAT,
@@ -58,6 +78,8 @@ pub struct Config {
     pub command: Vec<String>,
     /// Its environment.
     pub env: Env,
+    /// Its processes.
+    pub child: ChildConfig,
     /// Host names answered to besides loopback ones.
     pub allowed_hosts: Vec<String>,
     /// Origins answered to besides loopback ones.
@@ -78,6 +100,14 @@ pub struct Env {
     pub pass: Vec<String>,
     /// Values that are set; hidden wherever settings are shown.
     pub set: BTreeMap<String, Secret>,
+}
+
+/// The processes of an MCP server.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChildConfig {
+    /// What one may use of the machine.
+    pub limits: ResourceLimits,
 }
 
 /// The bounds.
@@ -126,6 +156,7 @@ impl Default for Config {
             address_file: None,
             command: Vec::new(),
             env: Env::default(),
+            child: ChildConfig::default(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             require_identity: false,
@@ -140,7 +171,7 @@ impl Default for LimitsConfig {
         Self {
             sessions: 200,
             sessions_per_subject: 10,
-            in_flight: 64,
+            in_flight: 32,
             message_bytes: 16 * 1024 * 1024,
             replay_bytes: 256 * 1024,
             session_idle: Seconds::new(30 * 60),
@@ -192,24 +223,67 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
             return Err(loaded.invalid(key, "must be at least 1"));
         }
     }
+    validate_placeholders(loaded)
+}
+
+/// Placeholders of the person are known, and there is a person.
+fn validate_placeholders(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
+    let config = &loaded.config;
+    let texts = config
+        .command
+        .iter()
+        .map(|text| ("command", text.as_str()))
+        .chain(
+            config
+                .env
+                .set
+                .values()
+                .map(|secret| ("env.set", secret.expose())),
+        );
+    for (key, text) in texts {
+        let template = Template::parse(text).map_err(|wrong| loaded.invalid(key, wrong))?;
+        if !template.names_person() {
+            continue;
+        }
+        if !config.require_identity {
+            let wrong = "has a placeholder of the person, but nobody says who calls: set REQUIRE_IDENTITY=true";
+            return Err(loaded.invalid(key, wrong));
+        }
+    }
+    let first = config.command.first().map(|text| Template::parse(text));
+    if matches!(first, Some(Ok(program)) if program.names_person()) {
+        return Err(loaded.invalid(
+            "command",
+            "has a placeholder of the person in the name of the program: only arguments may have one",
+        ));
+    }
     Ok(())
 }
 
-/// The environment of a child: what is always passed, what is configured, and nothing of ours besides.
-#[must_use]
-pub fn child_environment(env: &Env, ours: &chassis::config::Environment) -> Vec<(String, String)> {
+/// The environment of a child: what is always passed, what is configured, and nothing of ours besides. What is configured
+/// may have placeholders.
+pub fn child_environment(
+    env: &Env,
+    ours: &chassis::config::Environment,
+) -> anyhow::Result<Vec<(String, Template)>> {
     let mut out = BTreeMap::new();
-    let passed = ALWAYS_PASSED
-        .iter()
-        .copied()
-        .chain(env.pass.iter().map(String::as_str));
-    for name in passed {
+    for name in ALWAYS_PASSED {
         if let Some(value) = ours.get(name) {
-            out.insert(name.to_owned(), value.to_owned());
+            out.insert(name, Template::verbatim(value));
+        }
+    }
+    for name in &env.pass {
+        if let Some(value) = ours.get(name) {
+            let template = Template::parse(value)
+                .with_context(|| format!("{name}, which MCP_ENV passes on"))?;
+            out.insert(name, template);
         }
     }
     for (name, value) in &env.set {
-        out.insert(name.clone(), value.expose().to_owned());
+        out.insert(name, Template::parse(value.expose())?);
     }
-    out.into_iter().collect()
+    Ok(out
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect())
 }

@@ -119,7 +119,7 @@ impl Sessions {
         let owner = identity.map(|identity| identity.owner.clone());
         let permit = self.permit(owner.as_ref()).await?;
         let id = SessionId::generate().map_err(NotOpened::NoChance)?;
-        let started = self.children.start().await?;
+        let started = self.children.start(identity).await?;
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let login = identity.map_or("-", |identity| &identity.login);
         let span = info_span!("session", number, login);

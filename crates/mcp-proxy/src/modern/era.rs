@@ -180,7 +180,10 @@ async fn converse(
     request: Vec<u8>,
     limit: Duration,
 ) -> Result<String, String> {
-    let started = children.start().await.map_err(|error| error.to_string())?;
+    let started = children
+        .start(None)
+        .await
+        .map_err(|error| error.to_string())?;
     let stop = CancellationToken::new();
     let _end = stop.clone().drop_guard();
     let stdin = Arc::clone(&started.stdin);

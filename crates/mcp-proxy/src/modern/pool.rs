@@ -93,7 +93,7 @@ impl Pool {
             return Ok(shared);
         }
         let permit = self.children.permit(subject.as_ref())?;
-        let started = self.children.start().await?;
+        let started = self.children.start(identity).await?;
         let login = identity.map_or("-", |identity| &identity.login);
         let span = info_span!("shared", login);
         info!(parent: &span, "shared child started");

@@ -5,7 +5,8 @@
 //! - `--modern`: speaks 2026-07-28, too; a process belongs to the era of its first message;
 //! - `--ignore-eof`: goes on after its stdin was closed (with `sh -c 'trap "" TERM; exec …'` it ignores SIGTERM, too);
 //! - `--silent`: reads and never answers; `--silent-initialize`: does not answer `initialize`;
-//! - `--exit STATUS`: ends at once; `--announce FILE`: appends its process id to a file.
+//! - `--exit STATUS`: ends at once; `--announce FILE`: appends its process id to a file;
+//! - `--ignored`: what follows has no meaning.
 
 #![expect(clippy::print_stdout, reason = "stdout is the transport")]
 #![expect(clippy::print_stderr, reason = "flooding stderr is one of its manners")]
@@ -67,6 +68,8 @@ fn main() -> std::process::ExitCode {
             "--silent" => flags.silent = true,
             "--silent-initialize" => flags.silent_initialize = true,
             "--exit" => return exit_status(arguments.next().as_deref()),
+            // Whatever follows is only there to be shown.
+            "--ignored" => break,
             "--announce" => announce(arguments.next().as_deref()),
             other => {
                 eprintln!("scripted-server: unknown flag {other}");
@@ -249,6 +252,22 @@ impl Server {
             }
             "notified" => answer(self, &Value::from(self.notified.clone()).to_string()),
             "pid" => answer(self, &std::process::id().to_string()),
+            "arguments" => {
+                let all: Vec<Value> = std::env::args().skip(1).map(Value::from).collect();
+                answer(self, &Value::from(all).to_string());
+            }
+            // Takes memory and uses it.
+            "allocate" => {
+                let taken = vec![1_u8; size("bytes")];
+                answer(
+                    self,
+                    &taken
+                        .iter()
+                        .map(|byte| usize::from(*byte))
+                        .sum::<usize>()
+                        .to_string(),
+                );
+            }
             "environment" => {
                 let all: serde_json::Map<String, Value> = std::env::vars()
                     .map(|(name, value)| (name, value.into()))
