@@ -33,6 +33,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, for whoever looks at all that is stored.
+    pub fn all() -> impl Iterator<Item = Self> {
+        // By a match, so that the compiler asks where a new kind belongs.
+        const fn after(kind: Kind) -> Option<Kind> {
+            match kind {
+                Kind::Client => Some(Kind::Authorization),
+                Kind::Authorization => Some(Kind::Pin),
+                Kind::Pin => Some(Kind::Session),
+                Kind::Session => Some(Kind::Person),
+                Kind::Person => Some(Kind::Consent),
+                Kind::Consent => Some(Kind::KeyRing),
+                Kind::KeyRing => None,
+            }
+        }
+        std::iter::successors(Some(Self::Client), |kind| after(*kind))
+    }
+
     /// The name in stored keys.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -160,6 +177,28 @@ pub enum Swapped {
     Done,
     /// The record is no longer what the caller had read; nothing has changed.
     Conflict,
+}
+
+/// Which records [`Backend::scan`] looks at, and where it goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan<'a> {
+    /// What the records are about.
+    pub kind: Kind,
+    /// What their ids begin with; empty for all.
+    pub prefix: &'a str,
+    /// [`Page::next`] of the page before; `None` for the first.
+    pub cursor: Option<&'a str>,
+    /// How many stored keys are looked at, about.
+    pub limit: usize,
+}
+
+/// Some of the records that a [`Scan`] asks for.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// About as many as the limit at most. It may be none although others follow.
+    pub records: Vec<(Key, Record)>,
+    /// Where to go on; `None` when that was all. It is for the same backend, kind and prefix only.
+    pub next: Option<String>,
 }
 
 /// A set of names for listing and counting. It is a hint: the records are the truth.
@@ -320,6 +359,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A scan was to go on where no scan of this store has ended.
+    #[error(
+        "`{cursor}` is not a place where a list of this store goes on: begin with its first page"
+    )]
+    UnknownCursor {
+        /// What was given.
+        cursor: String,
+    },
     /// Others changed the record between each read and its swap.
     #[error(
         "the record `{key}` was changed by others during each of {tries} attempts to change it"
@@ -442,6 +489,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Does the swap if what is stored (and not expired) is what was expected.
     async fn swap(&self, swap: Swap<'_>, now: Timestamp) -> Result<Swapped, StoreError>;
+
+    /// Some of the records of one kind that have not expired, in no particular order, for administration and backup: no
+    /// decision may rest on it. Over all pages, each record that is there from the first page to the last comes at least
+    /// once; what is stored or removed meanwhile may come or not.
+    async fn scan(&self, scan: Scan<'_>, now: Timestamp) -> Result<Page, StoreError>;
 
     /// Adds a name to an index until `expires_at`; of a name that is there already the end is replaced.
     async fn index_insert(

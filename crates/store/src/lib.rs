@@ -18,8 +18,8 @@ mod sign_ins;
 use std::sync::Arc;
 
 pub use self::backend::{
-    Backend, Event, EventFeed, Index, Key, Kind, Notice, OpenError, Record, StoreError, Swap,
-    Swapped,
+    Backend, Event, EventFeed, Index, Key, Kind, Notice, OpenError, Page, Record, Scan, StoreError,
+    Swap, Swapped,
 };
 pub use self::clients::Registration;
 pub use self::counters::{Admission, Count, Counters, Quota};

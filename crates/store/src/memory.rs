@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::backend::{
-    Backend, Event, EventFeed, EventHub, Index, Key, Record, StoreError, Swap, Swapped, has_ended,
+    Backend, Event, EventFeed, EventHub, Index, Key, Page, Record, Scan, StoreError, Swap, Swapped,
+    has_ended,
 };
 use crate::counters::{Admission, Count, Counters, Quota};
 
@@ -125,6 +126,32 @@ impl Backend for MemoryBackend {
             self.events.tell(event);
         }
         Ok(Swapped::Done)
+    }
+
+    async fn scan(&self, scan: Scan<'_>, now: Timestamp) -> Result<Page, StoreError> {
+        let state = self.state();
+        let from = match scan.cursor {
+            Some(id) => Bound::Excluded(Key::new(scan.kind, id)),
+            None => Bound::Included(Key::new(scan.kind, scan.prefix)),
+        };
+        let mut records = Vec::new();
+        let mut looked_at = 0;
+        let mut next = None;
+        let range = state.records.range((from, Bound::Unbounded));
+        for (key, record) in range
+            .take_while(|(key, _)| key.kind() == scan.kind && key.id().starts_with(scan.prefix))
+            .take(scan.limit.max(1))
+        {
+            looked_at += 1;
+            next = Some(key.id().to_owned());
+            if !record.is_expired(now) {
+                records.push((key.clone(), record.clone()));
+            }
+        }
+        Ok(Page {
+            records,
+            next: next.filter(|_| looked_at >= scan.limit.max(1)),
+        })
     }
 
     async fn index_insert(

@@ -15,6 +15,7 @@ mod counters;
 mod events;
 mod indexes;
 mod records;
+mod scans;
 mod verbs;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use self::counters::*;
 pub use self::events::*;
 pub use self::indexes::*;
 pub use self::records::*;
+pub use self::scans::*;
 pub use self::verbs::*;
 use crate::{
     Backend, Event, EventFeed, Key, Kind, Notice, Record, StoredRecord, Swap, Swapped, Transition,
@@ -73,6 +75,10 @@ macro_rules! contract_tests {
             a_name_in_an_index_can_get_another_end,
             a_list_leaves_out_what_is_gone,
             a_sweep_removes_what_has_ended_and_nothing_else,
+            a_scan_finds_each_record_of_its_kind,
+            a_scan_is_done_in_pages,
+            a_scan_goes_on_while_records_come_and_go,
+            a_scan_takes_a_prefix_as_it_is_written,
             so_many_are_admitted_and_then_one_after_the_other,
             counters_do_not_mix,
             a_look_at_a_counter_is_not_counted,

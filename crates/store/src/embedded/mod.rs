@@ -21,7 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use self::tables::{Change, Outcome};
 use self::writer::{Job, Writer};
 use crate::backend::{
-    Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Record, StoreError, Swap, Swapped,
+    Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Page, Record, Scan, StoreError,
+    Swap, Swapped,
 };
 use crate::counters::{Admission, Count, Counters, Quota};
 
@@ -191,6 +192,15 @@ impl Backend for EmbeddedBackend {
             Outcome::Conflict => Ok(Swapped::Conflict),
             _ => Ok(Swapped::Done),
         }
+    }
+
+    async fn scan(&self, scan: Scan<'_>, now: Timestamp) -> Result<Page, StoreError> {
+        let (kind, prefix, limit) = (scan.kind, scan.prefix.to_owned(), scan.limit.max(1));
+        let cursor = scan.cursor.map(str::to_owned);
+        self.with_database(move |database| {
+            tables::scan(database, kind, &prefix, cursor.as_deref(), limit, now)
+        })
+        .await
     }
 
     async fn index_insert(

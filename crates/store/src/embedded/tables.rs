@@ -7,7 +7,7 @@ use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition, WriteTransaction,
 };
 
-use crate::backend::{Event, Record, StoreError};
+use crate::backend::{Event, Key, Kind, Page, Record, StoreError};
 use crate::encoding;
 
 /// The version of this layout of tables.
@@ -125,6 +125,52 @@ pub(super) fn read(
         found.push(record.filter(|record| !record.is_expired(now)));
     }
     Ok(found)
+}
+
+/// Looks at up to `limit` records of the kind whose ids begin with `prefix`, after the id `cursor`.
+pub(super) fn scan(
+    database: &Database,
+    kind: Kind,
+    prefix: &str,
+    cursor: Option<&str>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Page, Failure> {
+    let table = database.begin_read()?.open_table(RECORDS)?;
+    let first = Key::new(kind, cursor.unwrap_or(prefix)).to_string();
+    let all = Key::new(kind, prefix).to_string();
+    let from = if cursor.is_some() {
+        Bound::Excluded(first.as_str())
+    } else {
+        Bound::Included(first.as_str())
+    };
+    let of_kind = Key::new(kind, "").to_string();
+    let mut records = Vec::new();
+    let mut looked_at = 0;
+    let mut last = None;
+    for entry in table.range::<&str>((from, Bound::Unbounded))?.take(limit) {
+        let (stored_key, value) = entry?;
+        let stored_key = stored_key.value();
+        let Some(id) = stored_key
+            .strip_prefix(&of_kind)
+            .filter(|_| stored_key.starts_with(&all))
+        else {
+            return Ok(Page {
+                records,
+                next: None,
+            });
+        };
+        let record = encoding::decode(stored_key, value.value())?;
+        if !record.is_expired(now) {
+            records.push((Key::new(kind, id), record));
+        }
+        looked_at += 1;
+        last = Some(id.to_owned());
+    }
+    Ok(Page {
+        records,
+        next: last.filter(|_| looked_at == limit),
+    })
 }
 
 pub(super) fn members(

@@ -23,7 +23,8 @@ use self::line::SharedLine;
 pub use self::options::RedisOptions;
 use self::options::{CHANGE, COMMAND, CONNECT, POOL_SIZE, WAIT, connection_config};
 use crate::backend::{
-    Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Record, StoreError, Swap, Swapped,
+    Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Page, Record, Scan, StoreError,
+    Swap, Swapped,
 };
 use crate::counters::{Admission, Count, Quota};
 use crate::encoding;
@@ -200,6 +201,18 @@ fn milliseconds(instant: Timestamp) -> Vec<u8> {
     instant.as_millisecond().to_string().into_bytes()
 }
 
+/// A text as it stands in a pattern of `SCAN`, where some characters have a meaning.
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
 /// How long the key of something lives that ends then; empty for ever. Relative, so that the clock of the machine on which
 /// Redis runs decides nothing.
 fn life(expires_at: Option<Timestamp>, now: Timestamp) -> Vec<u8> {
@@ -257,6 +270,41 @@ impl Backend for RedisBackend {
             self.events.tell(event);
         }
         Ok(Swapped::Done)
+    }
+
+    async fn scan(&self, scan: Scan<'_>, now: Timestamp) -> Result<Page, StoreError> {
+        let unknown = |cursor: &str| StoreError::UnknownCursor {
+            cursor: cursor.to_owned(),
+        };
+        let cursor: u64 = match scan.cursor {
+            Some(cursor) => cursor.parse().map_err(|_| unknown(cursor))?,
+            None => 0,
+        };
+        let all_of_kind = self.record_key(&Key::new(scan.kind, ""));
+        let pattern = format!("{}{}*", literal(&all_of_kind), literal(scan.prefix));
+        let mut question = pipe();
+        question
+            .cmd("SCAN")
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(pattern)
+            .arg("COUNT")
+            .arg(scan.limit.max(1));
+        let ((next, found),): ((u64, Vec<Vec<u8>>),) = self.line.ask(&question).await?;
+        let keys: Vec<_> = found
+            .iter()
+            .filter_map(|key| str::from_utf8(key).ok()?.strip_prefix(&all_of_kind))
+            .map(|id| Key::new(scan.kind, id))
+            .collect();
+        let records = self.read(&keys, now).await?;
+        Ok(Page {
+            records: keys
+                .into_iter()
+                .zip(records)
+                .filter_map(|(key, record)| Some((key, record?)))
+                .collect(),
+            next: (next != 0).then(|| next.to_string()),
+        })
     }
 
     async fn index_insert(
