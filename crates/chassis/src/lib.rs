@@ -6,6 +6,7 @@ pub mod health;
 pub mod identity;
 pub mod listen;
 pub mod metrics;
+pub mod peer;
 pub mod private;
 pub mod shutdown;
 pub mod telemetry;
