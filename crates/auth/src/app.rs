@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use chassis::health::Readiness;
 use chassis::listen;
 use chassis::metrics::Metrics;
+use chassis::peer::TrustedProxies;
 use chassis::private::{self, Private};
 use chassis::shutdown::Shutdown;
 use oauth::identity::AccessPolicy;
@@ -20,6 +21,7 @@ use crate::client_document::{ClientDocuments, Internet, Network};
 use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
 use crate::keys::KeyRing;
+use crate::limits::Limits;
 use crate::settings::{Settings, StoreSettings, TokenSettings};
 
 /// How long a stop may take: requests in flight are finished, then the rest is cut.
@@ -51,6 +53,8 @@ pub(crate) struct AppState {
     pub(crate) offered_scopes: ScopeSet,
     /// Clients that are known by a metadata document.
     pub(crate) documents: ClientDocuments,
+    /// How often what may be asked.
+    pub(crate) limits: Limits,
     /// Wall-clock time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Chance.
@@ -61,6 +65,7 @@ pub(crate) struct AppState {
 pub(crate) struct App {
     state: Data<AppState>,
     private: Private,
+    trusted_proxies: TrustedProxies,
     public_listener: TcpListener,
     private_listener: TcpListener,
     address_file: Option<std::path::PathBuf>,
@@ -79,6 +84,7 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let is_shared = matches!(settings.store, StoreSettings::Redis { .. });
         let store = open_store(settings.store).await?;
         let keys = KeyRing::load(
             &store,
@@ -113,6 +119,7 @@ impl App {
         )
         .context("the certificates that the system trusts cannot be read")?;
         let state = AppState {
+            limits: Limits::new(&settings.limits, is_shared.then(|| store.clone())),
             documents,
             issuer: settings.sites.issuer(),
             provider: IdentityProvider::new(settings.provider, &settings.sites, &settings.policy)?,
@@ -128,6 +135,7 @@ impl App {
         };
         Ok(Self {
             state: Data::new(state),
+            trusted_proxies: settings.trusted_proxies,
             private: Private {
                 readiness,
                 metrics: Metrics::new("mcp_auth"),
@@ -154,10 +162,11 @@ impl App {
             ("public", self.public_listener.local_addr()?),
             ("private", self.private_listener.local_addr()?),
         ];
-        let state = self.state.clone();
+        let (state, trusted_proxies) = (self.state.clone(), self.trusted_proxies);
         let public = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(state.clone())
+                .app_data(trusted_proxies.clone())
                 .app_data(chassis::telemetry::QuietPaths(&["/verify"]))
                 .wrap(chassis::telemetry::request_logger())
                 .configure(crate::routes::public)

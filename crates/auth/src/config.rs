@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chassis::config::{Seconds, Secret, Setting};
+use chassis::peer;
 use chassis::telemetry::{self, LogConfig};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,7 @@ pub struct Config {
     pub local: Local,
     pub tokens: Tokens,
     pub clients: Clients,
+    pub limits: LimitsConfig,
     pub log: LogConfig,
 }
 
@@ -51,7 +53,11 @@ section! {
     /// How the installation is reached from outside.
     Public { scheme: String = "https".to_owned(), port: Option<u16> = None }
     /// The public listener, for Traefik.
-    Listen { host: String = "127.0.0.1".to_owned(), port: u16 = 8000 }
+    Listen {
+        host: String = "127.0.0.1".to_owned(),
+        port: u16 = 8000,
+        trusted_proxies: Vec<String> = vec!["private".to_owned()],
+    }
     /// The private listener: health and metrics.
     Private { host: String = "127.0.0.1".to_owned(), port: u16 = 9000 }
     /// Which store.
@@ -88,6 +94,25 @@ section! {
         lifetime: Seconds = Seconds::new(90 * 24 * 3600),
         most: u64 = 10_000,
         documents: Vec<String> = vec!["any".to_owned()],
+    }
+    /// How often what may be asked; 0 = without limit. What they mean is in `limits.rs`.
+    LimitsConfig {
+        register: u32 = 10,
+        register_total: u32 = 1000,
+        authorize: u32 = 60,
+        authorize_total: u32 = 600,
+        documents: u32 = 5,
+        sign_in: u32 = 120,
+        passwords: u32 = 10,
+        passwords_of_name: u32 = 30,
+        token: u32 = 60,
+        token_failures: u32 = 10,
+        revoke: u32 = 60,
+        introspect: u32 = 600,
+        address: u32 = 600,
+        device_authorization: u32 = 10,
+        device_authorization_total: u32 = 300,
+        device_codes: u32 = 5,
     }
     /// A service of the installation.
     Service { enabled: bool = true }
@@ -143,6 +168,23 @@ pub const SETTINGS: &[Setting] = &[
     Setting::list("CLIENT_DOCUMENTS", "clients.documents", "whose client-id metadata documents are accepted: any, off, or a list of hosts")
         .example("claude.ai,chatgpt.com")
         .how("Set CLIENT_DOCUMENTS=any, off, or host names such as claude.ai,chatgpt.com"),
+    peer::TRUSTED_PROXIES,
+    Setting::integer("LIMIT_REGISTER", "limits.register", "registrations per hour and address (an IPv6 address counts as its /64); 0 = without limit, as for every LIMIT_"),
+    Setting::integer("LIMIT_REGISTER_TOTAL", "limits.register_total", "registrations per hour in total"),
+    Setting::integer("LIMIT_AUTHORIZE", "limits.authorize", "requests to /authorize per minute and address"),
+    Setting::integer("LIMIT_AUTHORIZE_TOTAL", "limits.authorize_total", "requests to /authorize per minute in total; each leaves a record for ten minutes"),
+    Setting::integer("LIMIT_DOCUMENTS", "limits.documents", "client-id metadata documents fetched per minute and address"),
+    Setting::integer("LIMIT_SIGN_IN", "limits.sign_in", "requests to the other pages of a sign-in per minute and address"),
+    Setting::integer("LIMIT_PASSWORDS", "limits.passwords", "passwords per minute for one name from one address, with the local provider"),
+    Setting::integer("LIMIT_PASSWORDS_OF_NAME", "limits.passwords_of_name", "passwords per minute for one name from anywhere; beyond it answers take some seconds, but nobody is locked out"),
+    Setting::integer("LIMIT_TOKEN", "limits.token", "requests to /token per minute, client and address"),
+    Setting::integer("LIMIT_TOKEN_FAILURES", "limits.token_failures", "refused requests to /token per minute, client and address"),
+    Setting::integer("LIMIT_REVOKE", "limits.revoke", "requests to /revoke per minute, client and address"),
+    Setting::integer("LIMIT_INTROSPECT", "limits.introspect", "requests to /introspect per minute, client and address"),
+    Setting::integer("LIMIT_ADDRESS", "limits.address", "requests of clients (/token, /revoke, /introspect, /register/...) per minute and address"),
+    Setting::integer("LIMIT_DEVICE_AUTHORIZATION", "limits.device_authorization", "requests to /device_authorization per minute and address"),
+    Setting::integer("LIMIT_DEVICE_AUTHORIZATION_TOTAL", "limits.device_authorization_total", "requests to /device_authorization per minute in total"),
+    Setting::integer("LIMIT_DEVICE_CODES", "limits.device_codes", "wrong codes at /device per minute and address"),
     telemetry::LOG_LEVEL,
     telemetry::LOG_FORMAT,
 ];

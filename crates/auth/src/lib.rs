@@ -8,6 +8,7 @@ mod flow;
 mod http;
 mod idp;
 mod keys;
+mod limits;
 mod pages;
 mod routes;
 mod settings;

@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use chassis::config::{ConfigError, Environment, Loaded, Secret};
+use chassis::peer::TrustedProxies;
 use oauth::identity::AccessPolicy;
 use oauth::session::Lifetimes;
 use oauth::site::{InvalidSites, canonical_host};
 use oauth::{ScopeSet, ServiceName, Sites};
 
 use crate::client_document::DocumentPolicy;
-use crate::config::Config;
+use crate::config::{Config, LimitsConfig};
 use crate::idp::local::LocalUsers;
 
 /// A checked configuration.
@@ -30,6 +31,10 @@ pub(crate) struct Settings {
     pub(crate) offered_scopes: ScopeSet,
     /// Whose client-id metadata documents are fetched.
     pub(crate) documents: DocumentPolicy,
+    /// How often what may be asked.
+    pub(crate) limits: LimitsConfig,
+    /// Whose word about the client's address is believed.
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 #[derive(Debug)]
@@ -91,8 +96,19 @@ impl Settings {
             tokens: tokens(loaded)?,
             offered_scopes: offered_scopes(),
             documents: documents(loaded)?,
+            limits: config.limits.clone(),
+            trusted_proxies: trusted_proxies(loaded)?,
         })
     }
+}
+
+fn trusted_proxies(loaded: &Loaded<Config>) -> Result<TrustedProxies, ConfigError> {
+    TrustedProxies::parse(&loaded.config.listen.trusted_proxies).map_err(|wrong| {
+        loaded.invalid(
+            "listen.trusted_proxies",
+            format!("holds {wrong:?}, not an address or a network"),
+        )
+    })
 }
 
 fn documents(loaded: &Loaded<Config>) -> Result<DocumentPolicy, ConfigError> {

@@ -51,6 +51,11 @@ impl Cache {
         Self(Entries::new(REMEMBERED))
     }
 
+    /// Whether there is a fresh outcome.
+    pub(super) fn knows(&self, id: &ClientId, now: Timestamp) -> bool {
+        self.0.peek(id).is_some_and(|entry| now < entry.until)
+    }
+
     pub(super) async fn place(&self, id: &ClientId, now: Timestamp) -> Place<'_> {
         let entry = self
             .0

@@ -9,6 +9,7 @@ mod limits;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oauth::client_document::{DocumentUrl, InvalidDocument, InvalidDocumentUrl};
 use oauth::client_metadata::ClientMetadata;
@@ -19,6 +20,9 @@ use self::fetch::Fetcher;
 pub(crate) use self::fetch::Internet;
 pub use self::fetch::Network;
 use self::limits::Limits;
+
+/// How long a look-up takes at most, with all waiting for others.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(8);
 
 /// Whose documents are fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +118,20 @@ impl ClientDocuments {
         self.policy != DocumentPolicy::Off
     }
 
-    /// What the document of this client says now, remembered or fetched.
+    /// Whether to look up this client would ask another host.
+    pub(crate) fn must_fetch(&self, id: &ClientId) -> bool {
+        self.is_on() && DocumentUrl::is_meant_by(id) && !self.cache.knows(id, self.clock.now())
+    }
+
+    /// What the document of this client says now, remembered or fetched; within eight seconds.
     pub async fn look_up(&self, id: &ClientId) -> Result<Arc<ClientMetadata>, DocumentError> {
+        // Each who waits for the same document may in turn wait for a place among the fetches.
+        tokio::time::timeout(LOOK_UP_LIMIT, self.find(id))
+            .await
+            .unwrap_or(Err(DocumentError::Busy))
+    }
+
+    async fn find(&self, id: &ClientId) -> Outcome {
         if !self.is_on() {
             return Err(DocumentError::Off);
         }

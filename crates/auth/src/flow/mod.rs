@@ -2,6 +2,7 @@
 
 pub(crate) mod consent;
 pub(crate) mod decisions;
+pub(crate) mod password;
 pub(crate) mod register;
 pub(crate) mod revoke;
 pub(crate) mod sign_in;

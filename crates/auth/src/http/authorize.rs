@@ -7,34 +7,43 @@ use oauth::authorize::AuthorizeParams;
 use oauth::client_document::DocumentUrl;
 use oauth::{ScopeSet, Site, scope};
 
-use super::{cookie, error, metadata, pages};
+use super::{cookie, error, limited, metadata, pages};
 use crate::app::AppState;
 use crate::flow::consent;
+use crate::limits::Limit;
 use crate::pages::ConsentPage;
 
 /// Longest query that is read, in bytes.
 const MAX_QUERY: usize = 8192;
 
 /// Puts the question to the person. Asked on a service's host, it sends the browser to ours, where the cookies are.
-pub(crate) async fn authorize(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+pub(crate) async fn authorize(request: HttpRequest, state: Data<AppState>) -> error::Answer {
     let query = request.query_string();
     if query.len() > MAX_QUERY {
         let text = "The application's request is too long.";
-        return pages::message(
-            &request,
-            StatusCode::URI_TOO_LONG,
-            "This sign-in cannot go on",
-            text,
-        );
+        let title = "This sign-in cannot go on";
+        let response = pages::message(&request, StatusCode::URI_TOO_LONG, title, text);
+        return Err(response.into());
     }
     if let Some(Site::Service(_)) = metadata::site(&request, &state) {
-        return pages::see_other(&format!("{}/authorize?{query}", state.issuer));
+        return Ok(pages::see_other(&format!(
+            "{}/authorize?{query}",
+            state.issuer
+        )));
     }
+    limited::page(&request, &state, Limit::Authorize).await?;
+    limited::page_of_all(&request, &state, Limit::AuthorizeTotal).await?;
     let pairs = url::form_urlencoded::parse(query.as_bytes())
         .map(|(name, value)| (name.into_owned(), value.into_owned()));
-    match consent::ask(&state, AuthorizeParams::from_pairs(pairs)).await {
-        Ok(question) => show(&state, &question),
-        Err(problem) => error::authorize(&request, &state, problem),
+    let params = AuthorizeParams::from_pairs(pairs);
+    if let Ok(id) = params.client_id()
+        && state.documents.must_fetch(&id)
+    {
+        limited::page(&request, &state, Limit::Documents).await?;
+    }
+    match consent::ask(&state, params).await {
+        Ok(question) => Ok(show(&state, &question)),
+        Err(problem) => Err(error::authorize(&request, &state, problem).into()),
     }
 }
 

@@ -5,10 +5,11 @@ use actix_web::web::{Data, Query};
 use serde::Deserialize;
 
 use super::authorize::add_cookie;
-use super::{cookie, error, extract, pages};
+use super::{cookie, error, extract, limited, pages};
 use crate::app::AppState;
 use crate::flow::sign_in::{self, Returning};
 use crate::idp::{IdentityProvider, SignInState};
+use crate::limits::Limit;
 
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
@@ -18,6 +19,7 @@ pub(crate) struct Parameters {
 
 /// Finishes a sign-in, if the browser is the one in which the person agreed.
 pub(crate) async fn callback(request: HttpRequest, state: Data<AppState>) -> error::Answer {
+    limited::page(&request, &state, Limit::SignIn).await?;
     let parameters = Query::<Parameters>::from_query(request.query_string())
         .map_err(|_| error::wrong_browser(&request))?
         .into_inner();

@@ -7,9 +7,10 @@ use oauth::AuthorizationId;
 use oauth::secret::Plain;
 
 use super::authorize::add_cookie;
-use super::{cookie, error, extract, pages};
+use super::{cookie, error, extract, limited, pages};
 use crate::app::AppState;
 use crate::flow::consent::{self, Answer};
+use crate::limits::Limit;
 
 /// Counts only with the cookie, the form's own token, and when the form was ours.
 pub(crate) async fn consent(
@@ -17,6 +18,7 @@ pub(crate) async fn consent(
     payload: Payload,
     state: Data<AppState>,
 ) -> error::Answer {
+    limited::page(&request, &state, Limit::SignIn).await?;
     let form = extract::form(&request, payload).await?;
     if !pages::is_own_form(&request, &state) {
         return Err(error::wrong_browser(&request).into());

@@ -30,6 +30,13 @@ pub(crate) type Answer = Result<HttpResponse, Refused>;
 #[derive(Debug)]
 pub(crate) struct Refused(Box<HttpResponse>);
 
+impl Refused {
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+}
+
 impl From<HttpResponse> for Refused {
     fn from(response: HttpResponse) -> Self {
         Self(Box::new(response))

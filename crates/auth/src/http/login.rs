@@ -3,15 +3,18 @@
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload, Query};
+use chassis::peer::ClientAddress;
 use serde::Deserialize;
 
 use super::authorize::add_cookie;
 use super::callback::returning;
-use super::{cookie, error, extract, pages};
+use super::{cookie, error, extract, limited, pages};
 use crate::app::AppState;
+use crate::flow::password;
 use crate::flow::sign_in::{self, Returning};
 use crate::idp::IdentityProvider;
 use crate::idp::local::LocalError;
+use crate::limits::Limit;
 use crate::pages::LoginPage;
 
 #[derive(Deserialize)]
@@ -24,6 +27,7 @@ pub(crate) async fn form(request: HttpRequest, state: Data<AppState>) -> error::
     let IdentityProvider::Local(_) = &state.provider else {
         return Err(error::not_found().await.into());
     };
+    limited::page(&request, &state, Limit::SignIn).await?;
     let returning = Query::<Parameters>::from_query(request.query_string())
         .ok()
         .and_then(|parameters| returning(&request, &state, &parameters.state))
@@ -40,6 +44,7 @@ pub(crate) async fn submit(
     let IdentityProvider::Local(local) = &state.provider else {
         return Err(error::not_found().await.into());
     };
+    limited::page(&request, &state, Limit::SignIn).await?;
     let form = extract::form(&request, payload).await?;
     if !pages::is_own_form(&request, &state) {
         return Err(error::wrong_browser(&request).into());
@@ -53,7 +58,8 @@ pub(crate) async fn submit(
         .map_err(|problem| error::sign_in(&request, &state, problem))?;
     let name = form.get("username").unwrap_or_default();
     let password = form.get("password").unwrap_or_default().to_owned();
-    let identity = match local.identify(name, password).await {
+    let address = ClientAddress::of(&request);
+    let identity = match password::recognise(&state, local, address, name, password).await {
         Ok(identity) => identity,
         Err(problem) => {
             tracing::warn!(target: "audit", event = "login_refused", provider = "local", %problem, "sign-in refused");

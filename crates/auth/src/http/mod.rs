@@ -7,6 +7,7 @@ pub(crate) mod cookie;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod jwks;
+pub(crate) mod limited;
 pub(crate) mod login;
 pub(crate) mod metadata;
 pub(crate) mod pages;

@@ -7,9 +7,10 @@ use oauth::client::{Client, IssuedSecrets};
 use oauth::client_metadata::ClientMetadataRequest;
 use serde_json::{Value, json};
 
-use super::{error, extract};
+use super::{error, extract, limited};
 use crate::app::AppState;
 use crate::flow;
+use crate::limits::Limit;
 
 /// Registers a client: 201 with everything that is stored, and its secrets this once.
 pub(crate) async fn register(
@@ -18,6 +19,8 @@ pub(crate) async fn register(
     state: Data<AppState>,
 ) -> error::Answer {
     let metadata: ClientMetadataRequest = extract::json(&request, payload).await?;
+    limited::json(&request, &state, Limit::Register, None).await?;
+    limited::json_of_all(&state, Limit::RegisterTotal).await?;
     let (client, secrets) = flow::register::register(&state, metadata)
         .await
         .map_err(|refusal| error::refusal(&refusal))?;

@@ -6,15 +6,17 @@ use actix_web::web::{Data, Path, Payload};
 use oauth::client::Client;
 use oauth::client_metadata::ClientMetadataRequest;
 
-use super::{error, extract, register};
+use super::{error, extract, limited, register};
 use crate::app::AppState;
 use crate::flow;
+use crate::limits::Limit;
 
 async fn managed(
     request: &HttpRequest,
     state: &AppState,
     id: &str,
 ) -> Result<Client, error::Refused> {
+    limited::json(request, state, Limit::Address, None).await?;
     let token = extract::bearer(request).unwrap_or(None);
     flow::register::managed(state, id, token)
         .await

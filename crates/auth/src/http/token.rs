@@ -5,9 +5,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use oauth::ErrorCode;
 
-use super::{error, extract};
+use super::{error, extract, limited};
 use crate::app::AppState;
-use crate::flow::token::{self, CodeGrant, RefreshGrant};
+use crate::flow::token::{self, ClientCredentials, CodeGrant, RefreshGrant};
+use crate::limits::Limit;
 
 /// Codes and refresh tokens become access tokens.
 pub(crate) async fn token(
@@ -17,9 +18,20 @@ pub(crate) async fn token(
 ) -> error::Answer {
     let form = extract::form(&request, payload).await?;
     let credentials = extract::client_credentials(&request, &form)?;
+    limited::client(&request, &state, Limit::Token, &credentials).await?;
+    let client = limited::name(&credentials).to_owned();
+    let answer = answer(&state, &form, credentials);
+    limited::failures(&request, &state, &client, answer).await
+}
+
+async fn answer(
+    state: &AppState,
+    form: &extract::Form,
+    credentials: ClientCredentials,
+) -> error::Answer {
     let answer = match form.need("grant_type")? {
         "authorization_code" => {
-            let client = token::authenticate(&state, &credentials).await;
+            let client = token::authenticate(state, &credentials).await;
             let client = client.map_err(|refusal| error::refusal(&refusal))?;
             let grant = CodeGrant {
                 code: form.need("code")?,
@@ -27,21 +39,21 @@ pub(crate) async fn token(
                 redirect_uri: form.get("redirect_uri"),
                 resources: &form.resources,
             };
-            token::exchange_code(&state, &client, &grant).await
+            token::exchange_code(state, &client, &grant).await
         }
         "refresh_token" => {
             let refresh_token = form.need("refresh_token")?;
-            let credentials = token::client_of_refresh_token(&state, refresh_token, credentials)
+            let credentials = token::client_of_refresh_token(state, refresh_token, credentials)
                 .await
                 .map_err(|refusal| error::refusal(&refusal))?;
-            let client = token::authenticate(&state, &credentials).await;
+            let client = token::authenticate(state, &credentials).await;
             let client = client.map_err(|refusal| error::refusal(&refusal))?;
             let grant = RefreshGrant {
                 refresh_token,
                 scope: form.get("scope"),
                 resources: &form.resources,
             };
-            token::refresh(&state, &client, &grant).await
+            token::refresh(state, &client, &grant).await
         }
         _ => {
             return Err(error::json(

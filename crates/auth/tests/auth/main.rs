@@ -18,6 +18,7 @@ mod consent;
 mod forgeries;
 mod github;
 mod hygiene;
+mod limits;
 mod login;
 mod metadata;
 mod races;

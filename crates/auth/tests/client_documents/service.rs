@@ -109,6 +109,9 @@ impl Service {
                 "GATEWAY_JWT_SECRET",
                 "0123456789-abcdefghijklmnopqrstuvwxyz",
             ),
+            // The clock of the test stands still.
+            ("LIMIT_AUTHORIZE", "0"),
+            ("LIMIT_DOCUMENTS", "0"),
         ];
         settings.extend(changes);
         let clock = Arc::new(ManualClock::at(

@@ -13,6 +13,17 @@ use crate::process::{self, Command, Logs, Process};
 use crate::wait::{self, PATIENCE};
 use crate::{binaries, network};
 
+/// Limits that are off in tests of other things.
+const UNLIMITED: [&str; 7] = [
+    "LIMIT_REGISTER",
+    "LIMIT_AUTHORIZE",
+    "LIMIT_SIGN_IN",
+    "LIMIT_TOKEN",
+    "LIMIT_TOKEN_FAILURES",
+    "LIMIT_REVOKE",
+    "LIMIT_ADDRESS",
+];
+
 /// The ports that must be known before the start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
@@ -57,6 +68,10 @@ pub(super) async fn start_auth(
         .env("GATEWAY_JWT_SECRET", JWT_SECRET)
         .env("LOG_LEVEL", &setup.log_level)
         .env("LOG_FORMAT", "json");
+    // All clients and people of a test come from one address.
+    for limit in UNLIMITED {
+        command = command.env(limit, "0");
+    }
     command = match &setup.store {
         Store::Memory => command.env("STORE", "memory"),
         Store::Redb => command

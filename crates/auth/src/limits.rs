@@ -1,0 +1,226 @@
+//! How much one address, one client and all of them together may ask for.
+//!
+//! Each [`Limit`] is a quota of its own. It is counted in this process first, so that a flood costs no other machine anything,
+//! and then in Redis where that is the store, so that all instances count together. While Redis cannot be asked, each
+//! instance counts for itself.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chassis::peer::ClientAddress;
+use oauth::Timestamp;
+use sha2::{Digest as _, Sha256};
+use store::{Admission, Count, Counters, Quota, Store};
+
+use crate::config::LimitsConfig;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Audit lines about one limit in a minute.
+const TOLD: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident $field:ident $period:ident),* $(,)?) => {
+        /// What is limited. The names stand in metrics, audit lines and stored counters.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum Limit { $($(#[$doc])* $name),* }
+
+        impl Limit {
+            /// Every limit.
+            pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its name.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($field)),* }
+            }
+
+            fn quota(self, config: &LimitsConfig) -> Option<Quota> {
+                let (most, period) = match self { $(Self::$name => (config.$field, $period)),* };
+                NonZeroU32::new(most).map(|most| Quota::new(most, period))
+            }
+        }
+    };
+}
+
+limits! {
+    /// Registrations, per address.
+    Register register HOUR,
+    /// Registrations of all together.
+    RegisterTotal register_total HOUR,
+    /// `/authorize`, per address.
+    Authorize authorize MINUTE,
+    /// `/authorize` of all together: each request leaves a record for ten minutes.
+    AuthorizeTotal authorize_total MINUTE,
+    /// Metadata documents that are fetched for `/authorize`, per address.
+    Documents documents MINUTE,
+    /// The other steps of a sign-in (`/consent`, `/login`, `/callback`, pages of a signed-in person), per address.
+    SignIn sign_in MINUTE,
+    /// Passwords tried for one name from one address.
+    Passwords passwords MINUTE,
+    /// Passwords tried for one name from anywhere; beyond it each answer comes late, but it comes.
+    PasswordsOfName passwords_of_name MINUTE,
+    /// `/token`, per client and address.
+    Token token MINUTE,
+    /// Refused requests to `/token`, per client and address.
+    TokenFailures token_failures MINUTE,
+    /// `/revoke`, per client and address.
+    Revoke revoke MINUTE,
+    /// `/introspect`, per client and address.
+    Introspect introspect MINUTE,
+    /// What clients ask directly (`/token`, `/revoke`, `/introspect`, `/register/{client_id}`), per address whatever the client
+    /// calls itself.
+    Address address MINUTE,
+    /// `/device_authorization`, per address.
+    DeviceAuthorization device_authorization MINUTE,
+    /// `/device_authorization` of all together.
+    DeviceAuthorizationTotal device_authorization_total MINUTE,
+    /// Wrong codes at `/device`, per address.
+    DeviceCodes device_codes MINUTE,
+}
+
+/// Somebody asked too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exceeded {
+    pub(crate) limit: Limit,
+    /// When it is worth while to ask again.
+    pub(crate) wait: Duration,
+}
+
+impl Exceeded {
+    /// `Retry-After`, in whole seconds.
+    pub(crate) fn retry_after(self) -> u64 {
+        self.wait
+            .as_millis()
+            .div_ceil(1000)
+            .max(1)
+            .try_into()
+            .unwrap_or(u64::MAX)
+    }
+}
+
+/// The quotas and what is counted. Shared by all workers.
+pub(crate) struct Limits {
+    quotas: Vec<Option<Quota>>,
+    here: Counters,
+    told: Counters,
+    /// The store, if other instances count there too.
+    shared: Option<Store>,
+}
+
+impl Limits {
+    /// `shared` is the store if there may be other instances.
+    pub(crate) fn new(config: &LimitsConfig, shared: Option<Store>) -> Self {
+        Self {
+            quotas: Limit::ALL.iter().map(|limit| limit.quota(config)).collect(),
+            here: Counters::new(),
+            told: Counters::new(),
+            shared,
+        }
+    }
+
+    /// Counts one request of `who` (an address, a client, or nobody for a limit of all together), if it may be made.
+    pub(crate) async fn take(
+        &self,
+        limit: Limit,
+        who: &Who<'_>,
+        now: Timestamp,
+    ) -> Result<(), Exceeded> {
+        self.ask(limit, who, Count::Take, now).await
+    }
+
+    /// Tells whether one more request may be made, and counts nothing. For what is counted only when it fails.
+    pub(crate) async fn look(
+        &self,
+        limit: Limit,
+        who: &Who<'_>,
+        now: Timestamp,
+    ) -> Result<(), Exceeded> {
+        self.ask(limit, who, Count::Look, now).await
+    }
+
+    async fn ask(
+        &self,
+        limit: Limit,
+        who: &Who<'_>,
+        count: Count,
+        now: Timestamp,
+    ) -> Result<(), Exceeded> {
+        let Some(quota) = self.quotas.get(limit as usize).copied().flatten() else {
+            return Ok(());
+        };
+        let counter = who.counter(limit);
+        let mut admission = self.here.admit(&counter, quota, count, now);
+        if let (Admission::Granted, Some(store)) = (admission, &self.shared) {
+            match store.backend().admit(&counter, quota, count, now).await {
+                Ok(answer) => admission = answer,
+                Err(error) => {
+                    tracing::debug!(%error, "requests are counted by this instance alone");
+                }
+            }
+        }
+        match admission {
+            Admission::Granted => Ok(()),
+            Admission::Refused(wait) => {
+                self.tell(limit, who, wait, now);
+                Err(Exceeded { limit, wait })
+            }
+        }
+    }
+
+    /// A flood must not fill the log: some lines per limit and minute say enough.
+    fn tell(&self, limit: Limit, who: &Who<'_>, wait: Duration, now: Timestamp) {
+        let quota = Quota::new(TOLD, MINUTE);
+        if self.told.admit(limit.name(), quota, Count::Take, now) == Admission::Granted {
+            tracing::warn!(target: "audit", event = "limit_hit", limit = limit.name(), address = who.address.map(tracing::field::display),
+                client = who.name.map(|name| tracing::field::display(chassis::telemetry::untrusted(name))), wait_seconds = wait.as_secs(),
+                "a limit was hit");
+        }
+    }
+}
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Who<'a> {
+    address: Option<ClientAddress>,
+    name: Option<&'a str>,
+}
+
+impl<'a> Who<'a> {
+    /// Everybody's.
+    pub(crate) const ALL: Who<'static> = Who {
+        address: None,
+        name: None,
+    };
+
+    /// An address's.
+    pub(crate) const fn at(address: ClientAddress) -> Self {
+        Self {
+            address: Some(address),
+            name: None,
+        }
+    }
+
+    /// Of these, those that a client makes, or those about a name. It may be any text.
+    pub(crate) const fn named(mut self, name: &'a str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// The stored name of the counter: of bounded length, and nobody is to be read in it.
+    fn counter(&self, limit: Limit) -> String {
+        let mut hash = Sha256::new();
+        if let Some(address) = self.address {
+            hash.update(address.to_string());
+        }
+        // No address has a line break in it, so two different pairs never are the same text.
+        hash.update("\n");
+        if let Some(name) = self.name {
+            hash.update(name);
+        }
+        let hash = URL_SAFE_NO_PAD.encode(hash.finalize());
+        let short = hash.get(..22).unwrap_or(&hash);
+        format!("{}:{short}", limit.name())
+    }
+}
