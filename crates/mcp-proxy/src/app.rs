@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
@@ -26,7 +26,7 @@ use crate::child::{POLITE, Spawner, TERMINATING};
 use crate::children::{Bounds, Children};
 use crate::cli::{Action, Cli, Serve};
 use crate::command::CommandLine;
-use crate::config::{Config, SETTINGS, child_environment, validate};
+use crate::config::{self, Config, SETTINGS, child_environment, validate};
 use crate::http::origin::Allowed;
 use crate::metrics::Counted;
 use crate::modern::era::{Verdict, probe};
@@ -35,6 +35,7 @@ use crate::routes;
 use crate::session::Limits;
 use crate::sessions::Sessions;
 use crate::template::Template;
+use crate::tools::reload::{InForce, Reload};
 
 /// How often idle sessions and overdue calls are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -64,6 +65,8 @@ pub struct State {
     pub sessions: Arc<Sessions>,
     /// The shared children of 2026-07-28.
     pub pool: Arc<Pool>,
+    /// Who may call which tool.
+    pub tools: InForce,
     /// What the MCP server speaks.
     pub verdict: Verdict,
     /// What is counted.
@@ -111,7 +114,7 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
             let loaded = settings(&environment, &cli.serve)?;
             validate(&loaded)?;
             telemetry::init(&loaded.config.log)?;
-            runtime.block_on(run(loaded.config, &environment))
+            runtime.block_on(run(loaded, environment, cli.serve))
         }
     }
 }
@@ -147,8 +150,12 @@ fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
     Ok(SocketAddr::new(host, port))
 }
 
-async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
-    let command = command(&config, environment)?;
+async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> anyhow::Result<()> {
+    let file = find_file(&environment, flags.config.as_deref())?;
+    let reload = Reload::new(file)?;
+    let rules = InForce::new(config::rules(&loaded)?);
+    let config = loaded.config;
+    let command = command(&config, &environment)?;
     command.render(None).check()?;
     let public = listen::bind("public", address(&config.host, config.port)?)?;
     let private = listen::bind(
@@ -195,6 +202,7 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
             counted.clone(),
         )),
         pool: Arc::new(Pool::new(children.clone(), limits(&config))),
+        tools: rules.clone(),
         verdict,
         counted,
         stopping: shutdown.soft().clone(),
@@ -214,9 +222,32 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
     let program = state.config.command.first().map(String::as_str);
     info!(public = %public_address, private = %private_address, program, "listening");
 
+    let told = state.clone();
+    tokio::spawn(reload.run(
+        rules,
+        move || {
+            let loaded = settings(&environment, &flags)?;
+            Ok(config::rules(&loaded)?)
+        },
+        move || {
+            told.sessions.tools_changed();
+            told.pool.tools_changed();
+        },
+        shutdown.soft().clone(),
+    ));
     sweep(&state, shutdown.soft()).await;
 
     shown.readiness.stop();
+    finish(&state, &children, &shutdown, &public_handle).await;
+    private_handle.stop(false).await;
+    server.abort();
+    private.abort();
+    info!("stopped");
+    Ok(())
+}
+
+/// Lets requests in flight come to their end, then ends every child.
+async fn finish(state: &State, children: &Children, shutdown: &Shutdown, public: &ServerHandle) {
     state.sessions.drain();
     state.pool.drain();
     let calls = async {
@@ -226,12 +257,12 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
     };
     tokio::select! {
         () = calls => {}
-        () = tokio::time::sleep(grace) => {}
+        () = tokio::time::sleep(state.config.limits.shutdown_grace.duration()) => {}
         () = shutdown.hard().cancelled() => {}
     }
     state.sessions.close_all();
     state.pool.close_all();
-    public_handle.stop(true).await;
+    public.stop(true).await;
     let gone = async {
         while children.count() > 0 {
             tokio::time::sleep(POLL).await;
@@ -244,11 +275,6 @@ async fn run(config: Config, environment: &Environment) -> anyhow::Result<()> {
             tokio::time::sleep(KILLING).await;
         }
     }
-    private_handle.stop(false).await;
-    server.abort();
-    private.abort();
-    info!("stopped");
-    Ok(())
 }
 
 /// Ends what is idle or overdue until the service is about to stop.

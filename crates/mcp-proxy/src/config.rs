@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::resources::ResourceLimits;
 use crate::template::Template;
+use crate::tools::rules::{RuleConfig, Rules, ToolsConfig};
 
 /// Every setting that has an environment variable.
 pub const SETTINGS: &[Setting] = &[
@@ -33,6 +34,10 @@ pub const SETTINGS: &[Setting] = &[
         .example("256"),
     Setting::integer("CHILD_CPU_SECONDS", "child.limits.cpu_seconds", "Processor time in seconds after which an MCP server process is ended; none if not set")
         .example("3600"),
+    Setting::list("TOOLS_ALLOW", "tools.allow", "Names of the tools that may be called, with * and ?; all if not set. Rules by login and scope stand in the file")
+        .example("read_*,search"),
+    Setting::list("TOOLS_DENY", "tools.deny", "Names of tools that may not be called, with * and ?")
+        .example("delete_*"),
     Setting::list("ALLOWED_HOSTS", "allowed_hosts", "Host names this service answers to besides loopback ones; *.name for all below a name")
         .example("mcp-fetch.example.com"),
     Setting::list("ALLOWED_ORIGINS", "allowed_origins", "Origins whose pages may call this service besides loopback ones")
@@ -86,6 +91,10 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Are the identity headers needed?
     pub require_identity: bool,
+    /// The tools of those for whom no rule fits.
+    pub tools: ToolsConfig,
+    /// Tools by login and scope; the first rule that fits decides.
+    pub rules: Vec<RuleConfig>,
     /// The bounds.
     pub limits: LimitsConfig,
     /// The log.
@@ -160,6 +169,8 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             require_identity: false,
+            tools: ToolsConfig::default(),
+            rules: Vec::new(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
         }
@@ -223,7 +234,21 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
             return Err(loaded.invalid(key, "must be at least 1"));
         }
     }
+    rules(loaded)?;
     validate_placeholders(loaded)
+}
+
+/// The rules for tools.
+pub fn rules(loaded: &Loaded<Config>) -> Result<Rules, ConfigError> {
+    let Config { tools, rules, .. } = &loaded.config;
+    Rules::new(tools, rules).map_err(|wrong| {
+        // Which of the two it is decides which line is named.
+        let key = match Rules::new(tools, &[]) {
+            Ok(_) => "rules",
+            Err(_) => "tools",
+        };
+        loaded.invalid(key, wrong)
+    })
 }
 
 /// Placeholders of the person are known, and there is a person.

@@ -24,4 +24,5 @@ pub mod stderr;
 pub mod stdin;
 pub mod streams;
 pub mod template;
+pub mod tools;
 pub mod version;

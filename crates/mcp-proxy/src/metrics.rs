@@ -22,6 +22,8 @@ pub struct Counted {
     pub started: Counter,
     /// MCP server processes that ended by themselves.
     pub ended: Counter,
+    /// Calls of tools that the rules do not allow.
+    pub tools_refused: Counter,
 }
 
 /// How a POST was answered.
@@ -47,6 +49,7 @@ impl Counted {
             children: Gauge::default(),
             started: Counter::default(),
             ended: Counter::default(),
+            tools_refused: Counter::default(),
         };
         metrics.register(
             "mcp_post_answers",
@@ -73,6 +76,11 @@ impl Counted {
             "mcp_children_ended",
             "MCP server processes that ended by themselves",
             counted.ended.clone(),
+        );
+        metrics.register(
+            "mcp_tools_refused",
+            "Calls of tools that the rules do not allow",
+            counted.tools_refused.clone(),
         );
         counted
     }

@@ -150,14 +150,16 @@ impl Session {
 
     /// Sends a request to the child.
     pub fn request(&self, message: &Message<'_>, accepts: Accepts) -> Result<Pending, Refused> {
-        self.exchange(std::slice::from_ref(message), accepts, false)
+        self.exchange(std::slice::from_ref(message), accepts, None)
     }
 
-    /// Sends the members of a batch to the child (MCP 2025-03-26). `None`: there was no request among them.
+    /// Sends the members of a batch to the child (MCP 2025-03-26). `answered`: answers of ours to other members, which go
+    /// with the child's. `None`: there was no request among them.
     pub fn batch(
         &self,
         messages: &[Message<'_>],
         accepts: Accepts,
+        answered: Vec<Vec<u8>>,
     ) -> Result<Option<Pending>, Refused> {
         let (requests, others): (Vec<_>, Vec<_>) = messages
             .iter()
@@ -172,16 +174,17 @@ impl Session {
             .into_iter()
             .filter_map(|message| Message::parse(message.text).ok())
             .collect();
-        self.exchange(&requests, accepts, true).map(Some)
+        self.exchange(&requests, accepts, Some(answered)).map(Some)
     }
 
     fn exchange(
         &self,
         messages: &[Message<'_>],
         accepts: Accepts,
-        batch: bool,
+        batch: Option<Vec<Vec<u8>>>,
     ) -> Result<Pending, Refused> {
         let (sender, reply) = oneshot::channel();
+        let (batch, answered) = (batch.is_some(), batch.unwrap_or_default());
         let mut number = 0;
         self.stdin.send_with(|| {
             let now = Instant::now();
@@ -208,7 +211,7 @@ impl Session {
                     lines.extend_from_slice(&line);
                 }
             }
-            let answer = Answer::Waiting(sender, Vec::new());
+            let answer = Answer::Waiting(sender, answered);
             state.exchanges.insert(
                 number,
                 Exchange {
@@ -301,6 +304,14 @@ impl Session {
     pub fn close(&self, why: &str) {
         self.end(why);
         self.stop.cancel();
+    }
+
+    /// Says something of our own that belongs to no call.
+    pub fn announce(&self, message: &[u8]) {
+        let mut state = self.lock();
+        if state.version.is_some() {
+            state.streams.emit(STANDALONE, message);
+        }
     }
 
     /// Ends the standalone stream: the service is about to stop.

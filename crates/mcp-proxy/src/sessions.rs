@@ -18,6 +18,7 @@ use crate::children::{Children, NoChild, Permit};
 use crate::identity::{Identity, Owner};
 use crate::metrics::Counted;
 use crate::session::{Limits, Session};
+use crate::tools::announce::list_changed;
 
 /// The name of a session: 192 random bits in URL-safe base64. Whoever knows it still has to be its owner.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -234,6 +235,13 @@ impl Sessions {
             if session.is_over(now) {
                 self.close(&session, "the session was idle too long");
             }
+        }
+    }
+
+    /// Tells every client that its list of tools is another one now.
+    pub fn tools_changed(&self) {
+        for session in self.all() {
+            session.announce(&list_changed(None));
         }
     }
 

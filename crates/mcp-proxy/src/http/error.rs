@@ -69,6 +69,9 @@ pub enum Refusal {
         /// What is there.
         supported: Vec<Version>,
     },
+    /// The rules do not let this person call this tool.
+    #[error("the tool `{}` is not allowed for you on this service", untrusted(.0))]
+    ToolNotAllowed(String),
     /// No session id where one is needed.
     #[error("the Mcp-Session-Id header is missing: begin with initialize")]
     SessionMissing,
@@ -141,8 +144,10 @@ impl Refusal {
             | Self::NotReady
             | Self::Stopping
             | Self::Refused(Refused::Input(SendError::Full)) => StatusCode::SERVICE_UNAVAILABLE,
-            // The request was for a session that was there: its answer says how the MCP server ended.
-            Self::Refused(Refused::Ended(_) | Refused::Input(SendError::Closed)) => StatusCode::OK,
+            // The request was for a session that was there: its answer says how the MCP server ended. A tool that is not
+            // allowed is an error of the protocol like an unknown one (MCP, tools, "Error Handling"): the client goes on.
+            Self::Refused(Refused::Ended(_) | Refused::Input(SendError::Closed))
+            | Self::ToolNotAllowed(_) => StatusCode::OK,
             Self::InitializeTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -153,7 +158,7 @@ impl Refusal {
             Self::BadRequest(_) => code::INVALID_REQUEST,
             Self::UnsupportedVersion { .. } => code::UNSUPPORTED_VERSION,
             Self::HeaderMismatch(_) => code::HEADER_MISMATCH,
-            Self::InvalidParams(_) => code::INVALID_PARAMS,
+            Self::InvalidParams(_) | Self::ToolNotAllowed(_) => code::INVALID_PARAMS,
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
             Self::NotReady | Self::Stopping | Self::NoChild(_) => code::INTERNAL_ERROR,
             Self::SessionUnknown => code::TIMEOUT,
@@ -189,17 +194,6 @@ impl Refusal {
             let reason = self.to_string();
             debug!(status = status.as_u16(), reason = %untrusted(&reason), "refused a request");
         }
-        let data = match self {
-            Self::UnsupportedVersion {
-                requested,
-                supported,
-            } => {
-                let supported: Vec<&str> =
-                    supported.iter().map(|version| version.as_str()).collect();
-                Some(serde_json::json!({ "supported": supported, "requested": requested }))
-            }
-            _ => None,
-        };
         let mut response = HttpResponse::build(status);
         match self {
             Self::MethodNotAllowed => {
@@ -217,10 +211,24 @@ impl Refusal {
             }
             _ => {}
         }
-        json(
-            response,
-            error_response(id, self.code(), &self.message(), data.as_ref()),
-        )
+        json(response, self.body(id))
+    }
+
+    /// The error response to the request of this raw id.
+    #[must_use]
+    pub fn body(&self, id: Option<&str>) -> Vec<u8> {
+        let data = match self {
+            Self::UnsupportedVersion {
+                requested,
+                supported,
+            } => {
+                let supported: Vec<&str> =
+                    supported.iter().map(|version| version.as_str()).collect();
+                Some(serde_json::json!({ "supported": supported, "requested": requested }))
+            }
+            _ => None,
+        };
+        error_response(id, self.code(), &self.message(), data.as_ref())
     }
 }
 

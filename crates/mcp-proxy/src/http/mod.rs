@@ -1,5 +1,6 @@
 //! The HTTP face: parse, hand over, render.
 
+pub mod batch;
 pub mod body;
 pub mod delete;
 pub mod error;
@@ -8,6 +9,7 @@ pub mod headers;
 pub mod modern;
 pub mod origin;
 pub mod post;
+pub mod tools;
 
 use actix_web::HttpRequest;
 

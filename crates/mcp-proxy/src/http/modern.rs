@@ -8,6 +8,7 @@ use crate::app::State;
 use crate::calls::{Accepts, Reply};
 use crate::http::body;
 use crate::http::error::{Refusal, json};
+use crate::http::tools::{self, Narrowed};
 use crate::identity::Identity;
 use crate::jsonrpc::{Kind, Message, as_text, code};
 use crate::modern::era::Era;
@@ -45,11 +46,13 @@ pub async fn serve(
     if era == Era::Legacy {
         return Err(translation::refuse(message, supported()));
     }
+    let narrowed = tools::admit(state, identity, accepts, message)?;
+    let accepts = narrowed.as_ref().map_or(accepts, |_| Narrowed::ACCEPTS);
     let shared = state.pool.child(identity).await?;
     check_parameters(request, &shared, message).await?;
     let in_flight = shared.request(message, accepts)?;
     let listens = message.method == "subscriptions/listen";
-    answer(in_flight, state, accepts, listens).await
+    answer(in_flight, state, accepts, listens, narrowed).await
 }
 
 async fn notification(
@@ -107,6 +110,7 @@ async fn answer(
     state: &State,
     accepts: Accepts,
     listens: bool,
+    narrowed: Option<Narrowed>,
 ) -> Result<HttpResponse, Refusal> {
     let first = if accepts.sse {
         let wait =
@@ -121,7 +125,10 @@ async fn answer(
         (&mut in_flight.reply).await
     };
     match first.map_err(|_| Refusal::AnswerLost)? {
-        Reply::Json(answer) => Ok(json(HttpResponse::build(status(&answer)), answer)),
+        Reply::Json(answer) => Ok(match narrowed {
+            Some(narrowed) => narrowed.answer(answer, status),
+            None => json(HttpResponse::build(status(&answer)), answer),
+        }),
         Reply::Nothing => Ok(HttpResponse::Accepted().finish()),
         Reply::Stream(inlet) => {
             let mut events = inlet

@@ -12,7 +12,8 @@ use crate::calls::{Accepts, Reply};
 use crate::http::error::{Refusal, json};
 use crate::http::headers::{self, SESSION_ID};
 use crate::http::origin::single;
-use crate::http::{admit, body, modern};
+use crate::http::tools::{self, Narrowed};
+use crate::http::{admit, batch, body, modern};
 use crate::identity::Identity;
 use crate::jsonrpc::{self, Kind, Message};
 use crate::metrics::Answered;
@@ -38,7 +39,7 @@ pub async fn post(request: HttpRequest, payload: Payload, state: Data<State>) ->
 }
 
 /// A refusal, and the raw id of the request it answers.
-type Failure = (Refusal, Option<Box<str>>);
+pub type Failure = (Refusal, Option<Box<str>>);
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
@@ -69,7 +70,7 @@ async fn serve(
         .map_err(|error| Refusal::Malformed(jsonrpc::Malformed::NotJson(error.to_string())))?;
     jsonrpc::check_depth(text).map_err(Refusal::from)?;
     if jsonrpc::is_batch(text) {
-        return batch(request, state, identity.as_ref(), accepts, text).await;
+        return batch::serve(request, state, identity.as_ref(), accepts, text).await;
     }
     let message = Message::parse(text).map_err(Refusal::from)?;
     let id = || message.id.map(|id| Box::from(id.get()));
@@ -96,6 +97,10 @@ async fn single_message(
     }
     let session = session(request, state, identity)?;
     if message.kind == Kind::Request {
+        if let Some(narrowed) = tools::admit(state, identity, accepts, message)? {
+            let pending = session.request(message, Narrowed::ACCEPTS)?;
+            return whole(pending, &narrowed).await;
+        }
         let pending = session.request(message, accepts)?;
         return answer(&session, pending, state, accepts, None).await;
     }
@@ -166,8 +171,18 @@ impl Drop for Unknown<'_> {
     }
 }
 
+/// Waits for the answer to a list that is not shown as it is.
+async fn whole(pending: Pending, narrowed: &Narrowed) -> Result<HttpResponse, Refusal> {
+    match pending.reply.await.map_err(|_| Refusal::AnswerLost)? {
+        Reply::Json(body) => Ok(narrowed.answer(body, |_| StatusCode::OK)),
+        Reply::Nothing => Ok(HttpResponse::Accepted().finish()),
+        // What was asked for takes no stream.
+        Reply::Stream(_) => Err(Refusal::AnswerLost),
+    }
+}
+
 /// Waits for what comes first. `opening`: the request is `initialize` and may take this long.
-async fn answer(
+pub async fn answer(
     session: &Session,
     pending: Pending,
     state: &State,
@@ -213,44 +228,5 @@ async fn answer(
             inlet.into_events(state.config.limits.keep_alive.duration()),
             session_id,
         )),
-    }
-}
-
-/// A batch: MCP 2025-03-26 and, in its children, 2024-11-05.
-async fn batch(
-    request: &HttpRequest,
-    state: &State,
-    identity: Option<&Identity>,
-    accepts: Accepts,
-    text: &str,
-) -> Result<HttpResponse, Failure> {
-    if check_version(request, state)?.is_some_and(Version::is_modern) {
-        return Err(Refusal::BadRequest("this revision of MCP has no batches").into());
-    }
-    let session = session(request, state, identity)?;
-    if session
-        .version()
-        .is_some_and(|version| version > Version::V20250326)
-    {
-        return Err(Refusal::BadRequest(
-            "batches were removed from MCP: send one message per POST",
-        )
-        .into());
-    }
-    let members = jsonrpc::parse_batch(text).map_err(Refusal::from)?;
-    let messages: Vec<Message<'_>> = members
-        .into_iter()
-        .map(Message::parse)
-        .collect::<Result<_, _>>()
-        .map_err(Refusal::from)?;
-    if messages
-        .iter()
-        .any(|message| message.method == "initialize")
-    {
-        return Err(Refusal::BadRequest("initialize must not be part of a batch").into());
-    }
-    match session.batch(&messages, accepts).map_err(Refusal::from)? {
-        Some(pending) => Ok(answer(&session, pending, state, accepts, None).await?),
-        None => Ok(HttpResponse::Accepted().finish()),
     }
 }

@@ -142,6 +142,13 @@ impl Pool {
         }
     }
 
+    /// Tells every client that listens for it that its list of tools is another one now.
+    pub fn tools_changed(&self) {
+        for (_, shared) in self.all() {
+            shared.tools_changed();
+        }
+    }
+
     /// Ends the streams that would never end by themselves.
     pub fn drain(&self) {
         for (_, shared) in self.all() {

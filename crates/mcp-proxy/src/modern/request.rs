@@ -9,6 +9,8 @@ pub(super) struct Request {
     pub(super) accepts: Accepts,
     /// It asked for logs.
     pub(super) logs: bool,
+    /// It listens for changes of the tools.
+    pub(super) listens_for_tools: bool,
     /// It is `subscriptions/listen`, which is answered when it ends, if ever.
     pub(super) listens: bool,
     pub(super) answer: Answer,

@@ -28,6 +28,7 @@ use crate::modern::parameters::Schemas;
 use crate::modern::request::{Answer, Request};
 use crate::session::{Limits, Refused};
 use crate::stdin::Stdin;
+use crate::tools::announce;
 
 /// A child shared by the requests of one person.
 #[derive(Debug)]
@@ -132,11 +133,13 @@ impl Shared {
             }
             state.last_number += 1;
             number = state.last_number;
+            let listens = message.method == "subscriptions/listen";
             let request = Request {
                 call: Call::new(number, message, self.limits.patience, now),
                 accepts,
                 logs: message.params.meta.log_level.is_some(),
-                listens: message.method == "subscriptions/listen",
+                listens,
+                listens_for_tools: listens && announce::is_wanted(message.text),
                 answer: Answer::Waiting(sender),
             };
             state.requests.insert(number, request);
@@ -216,6 +219,17 @@ impl Shared {
             let text = "the MCP server did not answer in time";
             let answer = error_response(Some(&request.call.client_id), code::TIMEOUT, text, None);
             request.finish(answer, self.limits.reader_bytes);
+        }
+    }
+
+    /// Tells who listens for it that the list of tools is another one now. A reader too slow for it hears of the next one.
+    pub fn tools_changed(&self) {
+        let mut state = self.lock();
+        for request in state.requests.values_mut() {
+            if request.listens_for_tools {
+                let message = announce::list_changed(Some(&request.call.client_id));
+                request.emit(&message, self.limits.reader_bytes);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) struct Bridge {
     pub(crate) public: SocketAddr,
     pub(crate) private: SocketAddr,
     http: reqwest::Client,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// How to start one.
@@ -107,7 +107,7 @@ impl Setup {
             public,
             private,
             http,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -161,6 +161,11 @@ impl Bridge {
             .send()
             .await
             .map_or(0, |answer| answer.status().as_u16())
+    }
+
+    /// Writes another configuration file.
+    pub(crate) fn rewrite(&self, text: &str) {
+        std::fs::write(self.directory.path().join("gateway.toml"), text).unwrap();
     }
 
     /// What the private listener shows.

@@ -12,14 +12,14 @@ fn meta() -> Value {
     json!({ "io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {} })
 }
 
-fn request(id: impl Into<Value>, method: &str, mut params: Value) -> Value {
+pub(crate) fn request(id: impl Into<Value>, method: &str, mut params: Value) -> Value {
     if params.get("_meta").is_none() {
         params["_meta"] = meta();
     }
     json!({ "jsonrpc": "2.0", "id": id.into(), "method": method, "params": params })
 }
 
-fn post<'b>(bridge: &'b Bridge, body: &Value) -> Call<'b> {
+pub(crate) fn post<'b>(bridge: &'b Bridge, body: &Value) -> Call<'b> {
     let method = body["method"].as_str().unwrap();
     let call = bridge
         .post(body)

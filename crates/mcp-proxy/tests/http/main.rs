@@ -24,4 +24,5 @@ mod limits;
 mod sessions;
 mod stop;
 mod streams;
+mod tools;
 mod who;

@@ -319,17 +319,50 @@ async fn a_batch_is_answered_as_one_in_2025_03_26_only() {
             .status,
         202
     );
-    for refused in [json!([]), json!([initialize("2025-03-26")]), json!([1])] {
-        assert_eq!(
-            bridge.post(&refused).session(&old).send().await.status,
-            400,
-            "{refused}"
-        );
-    }
+    assert_eq!(
+        bridge.post(&json!([])).session(&old).send().await.status,
+        400
+    );
     let new = bridge.open("2025-06-18").await;
     let mut answer = bridge.post(&batch).session(&new).send().await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json().await["error"]["code"], -32600);
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_a_batch_is_answered_in_its_place_and_the_rest_goes_on() {
+    let bridge = scripted(&[]).with("MAX_IN_FLIGHT", "3").start().await;
+    let session = bridge.open("2025-03-26").await;
+    let batch = json!([
+        1,
+        { "jsonrpc": "2.0", "id": "no", "method": 7 },
+        initialize("2025-03-26"),
+        tool("yes", "echo", json!({})),
+    ]);
+    let mut answer = bridge.post(&batch).session(&session).send().await;
+    assert_eq!(answer.status, 200);
+    let answers = answer.json().await;
+    let mut seen: Vec<_> = answers.as_array().unwrap().iter().collect();
+    seen.sort_by_key(|one| one["id"].to_string());
+    let ids: Vec<_> = seen.iter().map(|one| one["id"].clone()).collect();
+    assert_eq!(ids, [json!("init"), json!("yes"), json!(null), json!(null)]);
+    for (one, code) in seen.iter().zip([-32600, 0, -32600, -32600]) {
+        assert_eq!(one["error"]["code"].as_i64().unwrap_or(0), code, "{one}");
+    }
+    // Nothing but errors: still one answer.
+    let mut answer = bridge.post(&json!([1])).session(&session).send().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json().await[0]["error"]["code"], -32600);
+    // As many requests as may be in flight, and one more.
+    let requests = |number: usize| {
+        let requests = (0..number).map(|id| tool(id, "echo", json!({})));
+        Value::from(requests.collect::<Vec<_>>())
+    };
+    let mut most = bridge.post(&requests(3)).session(&session).send().await;
+    assert_eq!(most.json().await.as_array().unwrap().len(), 3);
+    let over = bridge.post(&requests(4)).session(&session).send().await;
+    assert_eq!(over.status, 429);
+    assert!(over.header("retry-after").is_some());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! - `--ignore-eof`: goes on after its stdin was closed (with `sh -c 'trap "" TERM; exec …'` it ignores SIGTERM, too);
 //! - `--silent`: reads and never answers; `--silent-initialize`: does not answer `initialize`;
 //! - `--exit STATUS`: ends at once; `--announce FILE`: appends its process id to a file;
+//! - `--paged`: lists its tools on two pages;
 //! - `--ignored`: what follows has no meaning.
 
 #![expect(clippy::print_stdout, reason = "stdout is the transport")]
@@ -36,6 +37,7 @@ struct Flags {
     ignore_eof: bool,
     silent: bool,
     silent_initialize: bool,
+    paged: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +67,7 @@ fn main() -> std::process::ExitCode {
         match argument.as_str() {
             "--modern" => flags.modern = true,
             "--ignore-eof" => flags.ignore_eof = true,
+            "--paged" => flags.paged = true,
             "--silent" => flags.silent = true,
             "--silent-initialize" => flags.silent_initialize = true,
             "--exit" => return exit_status(arguments.next().as_deref()),
@@ -165,6 +168,16 @@ impl Server {
                 id,
                 &json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private" }),
             ),
+            // One tool on each of two pages.
+            "tools/list" if self.flags.paged => {
+                let second = message["params"]["cursor"] == "second";
+                let tool = json!({ "name": if second { "regional" } else { "echo" }, "inputSchema": { "type": "object" } });
+                let mut page = json!({ "tools": [tool], "ttlMs": 0, "cacheScope": "public" });
+                if !second {
+                    page["nextCursor"] = json!("second");
+                }
+                self.result(id, &page);
+            }
             "tools/list" => self.result(id, &json!({ "tools": [
                 { "name": "echo", "inputSchema": { "type": "object" } },
                 { "name": "regional", "inputSchema": { "type": "object",
