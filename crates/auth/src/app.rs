@@ -13,7 +13,6 @@ use chassis::metrics::Metrics;
 use chassis::peer::TrustedProxies;
 use chassis::private::{self, Private};
 use chassis::shutdown::Shutdown;
-use oauth::identity::AccessPolicy;
 use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
 use store::{EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
 
@@ -22,6 +21,7 @@ use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
 use crate::keys::KeyRing;
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::settings::{Settings, StoreSettings, TokenSettings};
 
 /// How long a stop may take: requests in flight are finished, then the rest is cut.
@@ -45,12 +45,10 @@ pub(crate) struct AppState {
     pub(crate) decisions: Decisions,
     /// Who knows the people.
     pub(crate) provider: IdentityProvider,
-    /// Who of them may come in.
-    pub(crate) policy: AccessPolicy,
+    /// Who of them may use which service, and what else the operator rules.
+    pub(crate) policy: Policy,
     /// Lifetimes and bounds.
     pub(crate) tokens: TokenSettings,
-    /// The scopes that clients may have.
-    pub(crate) offered_scopes: ScopeSet,
     /// Clients that are known by a metadata document.
     pub(crate) documents: ClientDocuments,
     /// How often what may be asked.
@@ -59,6 +57,13 @@ pub(crate) struct AppState {
     pub(crate) clock: Arc<dyn Clock>,
     /// Chance.
     pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl AppState {
+    /// The scopes that clients may have, as the rules stand now.
+    pub(crate) fn offered_scopes(&self) -> ScopeSet {
+        self.policy.rules().offered_scopes(self.sites.services())
+    }
 }
 
 /// The service, listening but not yet answering.
@@ -113,7 +118,7 @@ impl App {
         let documents = ClientDocuments::new(
             settings.documents,
             settings.sites.clone(),
-            settings.offered_scopes.clone(),
+            settings.rules.offered_scopes(settings.sites.services()),
             network,
             Arc::clone(&clock),
         )
@@ -122,14 +127,13 @@ impl App {
             limits: Limits::new(&settings.limits, is_shared.then(|| store.clone())),
             documents,
             issuer: settings.sites.issuer(),
-            provider: IdentityProvider::new(settings.provider, &settings.sites, &settings.policy)?,
+            provider: IdentityProvider::new(settings.provider, &settings.sites)?,
             sites: settings.sites,
             store,
             keys,
             decisions,
-            policy: settings.policy,
+            policy: Policy::new(settings.rules),
             tokens: settings.tokens,
-            offered_scopes: settings.offered_scopes,
             clock,
             entropy,
         };
@@ -168,6 +172,9 @@ impl App {
                 .app_data(state.clone())
                 .app_data(trusted_proxies.clone())
                 .app_data(chassis::telemetry::QuietPaths(&["/verify"]))
+                .wrap(actix_web::middleware::from_fn(
+                    crate::http::public_service::hide,
+                ))
                 .wrap(chassis::telemetry::request_logger())
                 .configure(crate::routes::public)
         })

@@ -31,6 +31,8 @@ pub struct Config {
     pub tokens: Tokens,
     pub clients: Clients,
     pub limits: LimitsConfig,
+    pub client_rules: BTreeMap<String, ClientRules>,
+    pub operator_clients: BTreeMap<String, OperatorClient>,
     pub log: LogConfig,
 }
 
@@ -114,8 +116,30 @@ section! {
         device_authorization_total: u32 = 300,
         device_codes: u32 = 5,
     }
-    /// A service of the installation.
-    Service { enabled: bool = true }
+    /// A service of the installation, and its rules.
+    Service {
+        enabled: bool = true,
+        public: bool = false,
+        users: Option<Vec<String>> = None,
+        orgs: Option<Vec<String>> = None,
+        teams: Option<Vec<String>> = None,
+        scopes: Vec<String> = Vec::new(),
+        access_token_lifetime: Option<Seconds> = None,
+        refresh_token_lifetime: Option<Seconds> = None,
+        session_lifetime: Option<Seconds> = None,
+    }
+    /// Lifetimes of the tokens of one client, by its `client_id`.
+    ClientRules {
+        access_token_lifetime: Option<Seconds> = None,
+        refresh_token_lifetime: Option<Seconds> = None,
+        session_lifetime: Option<Seconds> = None,
+    }
+    /// A client that the operator created, by its name.
+    OperatorClient {
+        secret_hash: String = String::new(),
+        services: Vec<String> = Vec::new(),
+        introspects: Vec<String> = Vec::new(),
+    }
 }
 
 /// Every variable, in the order of the reference page.

@@ -10,6 +10,7 @@ mod idp;
 mod keys;
 mod limits;
 mod pages;
+mod policy;
 mod routes;
 mod settings;
 #[doc(hidden)]

@@ -1,5 +1,7 @@
 //! What the configuration means: everything parsed and checked, so that no later step can meet a wrong value.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -7,9 +9,10 @@ use std::path::PathBuf;
 use chassis::config::{ConfigError, Environment, Loaded, Secret};
 use chassis::peer::TrustedProxies;
 use oauth::identity::AccessPolicy;
+use oauth::rules::{Rules, TokenLifetimes};
 use oauth::session::Lifetimes;
 use oauth::site::{InvalidSites, canonical_host};
-use oauth::{ScopeSet, ServiceName, Sites};
+use oauth::{ServiceName, Sites};
 
 use crate::client_document::DocumentPolicy;
 use crate::config::{Config, LimitsConfig};
@@ -24,11 +27,10 @@ pub(crate) struct Settings {
     pub(crate) address_file: Option<PathBuf>,
     pub(crate) store: StoreSettings,
     pub(crate) provider: ProviderSettings,
-    pub(crate) policy: AccessPolicy,
+    /// Who may do what; may change while the service runs.
+    pub(crate) rules: Rules,
     pub(crate) jwt_secret: Secret,
     pub(crate) tokens: TokenSettings,
-    /// The scopes that clients may have.
-    pub(crate) offered_scopes: ScopeSet,
     /// Whose client-id metadata documents are fetched.
     pub(crate) documents: DocumentPolicy,
     /// How often what may be asked.
@@ -74,8 +76,17 @@ impl Settings {
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
         let config = &loaded.config;
+        let sites = sites(loaded, environment)?;
+        let tokens = tokens(loaded)?;
+        let provider = provider(loaded)?;
+        let lifetimes = TokenLifetimes {
+            access_token: tokens.access_token_lifetime,
+            session: tokens.session,
+        };
         Ok(Self {
-            sites: sites(loaded, environment)?,
+            rules: rules::rules(loaded, environment, &sites, policy(loaded)?, lifetimes)?,
+            sites,
+            tokens,
             public: address(
                 loaded,
                 "listen.host",
@@ -90,11 +101,8 @@ impl Settings {
             )?,
             address_file: config.address_file.clone(),
             store: store(loaded)?,
-            provider: provider(loaded)?,
-            policy: policy(loaded)?,
+            provider,
             jwt_secret: jwt_secret(loaded)?,
-            tokens: tokens(loaded)?,
-            offered_scopes: offered_scopes(),
             documents: documents(loaded)?,
             limits: config.limits.clone(),
             trusted_proxies: trusted_proxies(loaded)?,
@@ -138,15 +146,6 @@ fn documents(loaded: &Loaded<Config>) -> Result<DocumentPolicy, ConfigError> {
     Ok(DocumentPolicy::Hosts(
         written.into_iter().map(str::to_owned).collect(),
     ))
-}
-
-fn offered_scopes() -> ScopeSet {
-    ScopeSet::parse(&format!(
-        "{} {}",
-        oauth::scope::MCP,
-        oauth::scope::OFFLINE_ACCESS
-    ))
-    .unwrap_or_default()
 }
 
 fn sites(loaded: &Loaded<Config>, environment: &Environment) -> Result<Sites, ConfigError> {

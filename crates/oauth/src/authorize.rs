@@ -10,6 +10,7 @@ use crate::client_metadata::ClientMetadata;
 use crate::id::{ClientId, ServiceName};
 use crate::pkce::CodeChallenge;
 use crate::redirect::RedirectUri;
+use crate::rules::Rules;
 use crate::scope::ScopeSet;
 use crate::site::Sites;
 
@@ -164,14 +165,15 @@ impl AuthorizeParams {
         RedirectUri::parse(text).map_err(|_| mismatch())
     }
 
-    /// Checks everything else. Scopes beyond the client's are dropped, not refused (RFC 6749 section 3.3 lets a server do
-    /// so and tell what it granted): clients repeat what other servers taught them.
+    /// Checks everything else. Scopes that are not to be had are dropped, not refused (RFC 6749 section 3.3 lets a server do
+    /// so and tell what it granted): clients repeat what other servers taught them. What the service needs is always there.
     pub fn check(
         self,
         client_id: ClientId,
         redirect_uri: &RedirectUri,
         metadata: &ClientMetadata,
         sites: &Sites,
+        rules: &Rules,
     ) -> Result<AuthorizeRequest, RedirectError> {
         let state = self.state.clone().filter(|state| state.len() <= MAX_STATE);
         let refuse = |code, description: String| RedirectError {
@@ -186,11 +188,11 @@ impl AuthorizeParams {
             CodeChallenge::parse(self.code_challenge.as_deref().unwrap_or_default())
                 .map_err(|error| refuse(ErrorCode::InvalidRequest, error.to_string()))?;
         let service = self
-            .service(sites)
+            .service(sites, rules)
             .map_err(|text| refuse(ErrorCode::InvalidTarget, text))?;
         let asked = ScopeSet::parse(self.scope.as_deref().unwrap_or_default())
             .map_err(|error| refuse(ErrorCode::InvalidScope, error.to_string()))?;
-        let scope = asked.narrowed_to(&metadata.scope);
+        let scope = rules.granted_scopes(&service, &asked, &metadata.scope);
         Ok(AuthorizeRequest {
             client_id,
             redirect_uri: redirect_uri.clone(),
@@ -249,15 +251,13 @@ impl AuthorizeParams {
     }
 
     /// The one service that is asked for. Without `resource` it is clear only when there is one service.
-    fn service(&self, sites: &Sites) -> Result<ServiceName, String> {
-        let mut services = self.resource.iter().map(|resource| {
-            sites.service_of_resource(resource).ok_or_else(|| {
-                let shown: String = resource.chars().take(128).collect();
-                format!("resource {shown} is not a service of this gateway")
-            })
-        });
+    fn service(&self, sites: &Sites, rules: &Rules) -> Result<ServiceName, String> {
+        let mut services = self
+            .resource
+            .iter()
+            .map(|resource| protected_service(resource, sites, rules));
         let Some(first) = services.next().transpose()? else {
-            let mut all = sites.services();
+            let mut all = sites.services().filter(|service| !rules.is_public(service));
             return match (all.next(), all.next()) {
                 (Some(only), None) => Ok(only.clone()),
                 _ => Err("resource is missing; name the URL of the MCP server".to_owned()),
@@ -269,5 +269,26 @@ impl AuthorizeParams {
             }
         }
         Ok(first.clone())
+    }
+}
+
+/// The service that a `resource` parameter names, if tokens are issued for it (RFC 8707 section 2). The error is a description
+/// for `invalid_target`.
+pub fn protected_service<'a>(
+    resource: &str,
+    sites: &'a Sites,
+    rules: &Rules,
+) -> Result<&'a ServiceName, String> {
+    let shown = || resource.chars().take(128).collect::<String>();
+    match sites.service_of_resource(resource) {
+        None => Err(format!(
+            "resource {} is not a service of this gateway",
+            shown()
+        )),
+        Some(service) if rules.is_public(service) => Err(format!(
+            "resource {} needs no token: it is open to everybody",
+            shown()
+        )),
+        Some(service) => Ok(service),
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::client_metadata::{ClientMetadata, TokenEndpointAuthMethod};
 use crate::entropy::Entropy;
 use crate::id::ClientId;
+use crate::operator::{OperatorClientName, OperatorRights};
 use crate::secret::{ClientSecret, Hashed, Plain, RegistrationToken};
 
 /// How long a client that was never used is kept, in seconds.
@@ -27,6 +28,9 @@ pub struct Client {
     pub issued_at: Timestamp,
     /// When a person last approved it or it last got a token.
     pub last_used_at: Option<Timestamp>,
+    /// What it may do by itself, if the operator created it; a client that registered itself has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorRights>,
 }
 
 /// The secrets of a new registration, in the clear for the one answer that carries them.
@@ -66,8 +70,40 @@ impl Client {
             metadata,
             issued_at: now,
             last_used_at: None,
+            operator: None,
         };
         (client, secrets)
+    }
+
+    /// A client that the operator creates, with a fresh secret. It signs nobody in and never ends by itself.
+    #[must_use]
+    pub fn of_operator(
+        name: &OperatorClientName,
+        rights: OperatorRights,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> (Self, Plain<ClientSecret>) {
+        let secret = Plain::generate(entropy);
+        (Self::configured(name, rights, secret.hash(), now), secret)
+    }
+
+    /// A client that the operator lists in the configuration, with the hash of its secret.
+    #[must_use]
+    pub fn configured(
+        name: &OperatorClientName,
+        rights: OperatorRights,
+        secret: Hashed<ClientSecret>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id: name.client_id(),
+            secret: Some(secret),
+            registration_token: None,
+            metadata: ClientMetadata::of_operator(name.as_str()),
+            issued_at: now,
+            last_used_at: None,
+            operator: Some(rights),
+        }
     }
 
     /// A client that is known by its metadata document, used just now. Nothing is secret about it, and nobody manages it
@@ -81,6 +117,7 @@ impl Client {
             metadata,
             issued_at: now,
             last_used_at: Some(now),
+            operator: None,
         }
     }
 
@@ -105,16 +142,18 @@ impl Client {
     }
 
     /// When the registration ends: a day after it was made if it was never used, else `lifetime` seconds after the last
-    /// use. A lifetime of 0 never ends.
+    /// use. With a lifetime of 0 a client that was used never ends. What the operator created never ends either way.
     #[must_use]
     pub fn expires_at(&self, lifetime: u64) -> Option<Timestamp> {
-        if lifetime == 0 {
+        if self.operator.is_some() {
             return None;
         }
-        Some(match self.last_used_at {
-            None => crate::after(self.issued_at, UNUSED_LIFETIME.min(lifetime)),
-            Some(used) => crate::after(used, lifetime),
-        })
+        match (self.last_used_at, lifetime) {
+            (None, 0) => Some(crate::after(self.issued_at, UNUSED_LIFETIME)),
+            (None, lifetime) => Some(crate::after(self.issued_at, UNUSED_LIFETIME.min(lifetime))),
+            (Some(_), 0) => None,
+            (Some(used), lifetime) => Some(crate::after(used, lifetime)),
+        }
     }
 
     /// Whether the credentials prove that this client is calling. A confidential client must show its secret, by either
@@ -216,8 +255,10 @@ mod tests {
     fn an_unused_client_ends_after_a_day_and_a_used_one_after_its_lifetime() {
         let (mut client, _) = client("none");
         assert_eq!(client.expires_at(1_000_000).unwrap().as_second(), 86_400);
-        assert_eq!(client.expires_at(0), None);
+        assert_eq!(client.expires_at(0).unwrap().as_second(), 86_400);
+        assert_eq!(client.expires_at(60).unwrap().as_second(), 60);
         client.last_used_at = Some(Timestamp::from_second(10).unwrap());
         assert_eq!(client.expires_at(1_000_000).unwrap().as_second(), 1_000_010);
+        assert_eq!(client.expires_at(0), None);
     }
 }

@@ -63,6 +63,8 @@ pub enum GrantType {
     AuthorizationCode,
     /// RFC 6749 section 6.
     RefreshToken,
+    /// RFC 6749 section 4.4; only clients that the operator created have it.
+    ClientCredentials,
 }
 
 /// What is kept of a client's metadata, every default filled in.
@@ -308,6 +310,27 @@ impl ClientMetadata {
         self.redirect_uris
             .iter()
             .any(|registered| registered.admits(requested))
+    }
+
+    /// What stands for a client that the operator created: it has a secret, and nobody signs in with it.
+    #[must_use]
+    pub fn of_operator(name: &str) -> Self {
+        Self {
+            redirect_uris: Vec::new(),
+            token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
+            grant_types: vec![GrantType::ClientCredentials],
+            response_types: Vec::new(),
+            client_name: name.to_owned(),
+            scope: ScopeSet::default(),
+            client_uri: None,
+            logo_uri: None,
+            tos_uri: None,
+            policy_uri: None,
+            contacts: Vec::new(),
+            software_id: None,
+            software_version: None,
+            application_type: None,
+        }
     }
 
     /// Whether the client may have refresh tokens.

@@ -152,6 +152,22 @@ macro_rules! generate {
 }
 generate!(SessionId, AuthorizationId, TokenId, KeyId);
 
+/// What the subject of a client begins with. No identity provider has this name, so the two can never be equal.
+const CLIENT_PREFIX: &str = "client:";
+
+impl Subject {
+    /// The subject of a client that acts for itself (RFC 9068 section 5). Ids of operators' clients are short enough.
+    pub fn of_client(id: &ClientId) -> Result<Self, InvalidId> {
+        Self::parse(&format!("{CLIENT_PREFIX}{id}"))
+    }
+
+    /// Whether it names a client and not a person.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.0.starts_with(CLIENT_PREFIX)
+    }
+}
+
 impl ClientId {
     /// A fresh client identifier of 128 random bits.
     pub fn generate(entropy: &dyn Entropy) -> Self {

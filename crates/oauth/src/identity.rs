@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::id::Subject;
 use crate::session::Person;
 
+/// Most memberships of a person that are remembered in a session, organisations and teams each.
+const MOST_MEMBERSHIPS: usize = 100;
+
 /// A person as an identity provider describes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Identity {
@@ -21,13 +24,24 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// What of it goes into sessions.
+    /// What of it goes into sessions. Of the memberships those are remembered that `is_listed` finds on some list: they are
+    /// held against the lists later, when nobody can ask the provider. At most 100 organisations and 100 teams.
     #[must_use]
-    pub fn person(&self, admission: Admission) -> Person {
+    pub fn person(&self, admission: Admission, is_listed: impl Fn(&str) -> bool) -> Person {
+        let listed = |names: &BTreeSet<String>| {
+            names
+                .iter()
+                .filter(|name| is_listed(name))
+                .take(MOST_MEMBERSHIPS)
+                .cloned()
+                .collect()
+        };
         Person {
             subject: self.subject.clone(),
             login: self.login.clone(),
             admission,
+            organisations: listed(&self.organisations),
+            teams: listed(&self.teams),
         }
     }
 }
@@ -98,15 +112,24 @@ impl AccessPolicy {
         }
     }
 
-    /// Whether somebody who came in earlier still would, as far as that can be told without asking the provider: by name,
-    /// or by a kind of membership that still admits anybody.
+    /// Whether somebody who came in earlier still would, without asking the provider: by a name that was found to be theirs,
+    /// or by a membership that they had when they signed in.
     #[must_use]
     pub fn still_admits(&self, person: &Person) -> bool {
-        match person.admission {
-            Admission::ByName => self.everybody || self.users.contains(&fold(&person.login)),
-            Admission::ByMembership => self.everybody || self.needs_memberships(),
-            Admission::Refused => false,
+        if person.admission == Admission::Refused {
+            return false;
         }
+        let is_theirs = person.admission == Admission::ByName;
+        let by_name = is_theirs && self.users.contains(&fold(&person.login));
+        let by_organisation = !self.organisations.is_disjoint(&person.organisations);
+        let by_team = !self.teams.is_disjoint(&person.teams);
+        self.everybody || by_name || by_organisation || by_team
+    }
+
+    /// Whether an organisation or a team (`organisation/team`) of this name is on the list.
+    #[must_use]
+    pub fn lists_membership(&self, name: &str) -> bool {
+        self.organisations.contains(name) || self.teams.contains(name)
     }
 }
 
@@ -162,13 +185,37 @@ mod tests {
 
     #[test]
     fn a_name_taken_off_the_list_is_out_even_while_organisations_admit_others() {
-        let octocat = identity("octocat", "other").person(Admission::ByName);
-        let member = identity("mona", "acme").person(Admission::ByMembership);
         let both = AccessPolicy::new(&["octocat"], &["acme"], &[]);
+        let listed = |name: &str| both.lists_membership(name);
+        let octocat = identity("octocat", "other").person(Admission::ByName, listed);
+        let member = identity("mona", "acme").person(Admission::ByMembership, listed);
+        assert!(octocat.organisations.is_empty());
         assert!(both.still_admits(&octocat) && both.still_admits(&member));
         let without_octocat = AccessPolicy::new(&["somebody"], &["acme"], &[]);
         assert!(!without_octocat.still_admits(&octocat));
         let without_acme = AccessPolicy::new(&["octocat"], &[], &[]);
         assert!(!without_acme.still_admits(&member));
+    }
+
+    #[test]
+    fn a_member_is_out_when_the_organisation_is_taken_off_although_another_is_listed() {
+        let acme = AccessPolicy::new(&[], &["acme"], &[]);
+        let member = identity("mona", "acme")
+            .person(Admission::ByMembership, |name| acme.lists_membership(name));
+        assert!(acme.still_admits(&member));
+        assert!(!AccessPolicy::new(&[], &["other"], &[]).still_admits(&member));
+        assert!(AccessPolicy::new(&["*"], &[], &[]).still_admits(&member));
+    }
+
+    #[test]
+    fn a_listed_name_counts_only_for_somebody_whom_it_was_found_to_belong_to() {
+        let list = AccessPolicy::new(&["octocat"], &[], &[]);
+        let octocat = identity("octocat", "acme");
+        let pinned = octocat.person(Admission::ByName, |_| false);
+        let not_pinned = octocat.person(Admission::ByMembership, |_| false);
+        let refused = octocat.person(Admission::Refused, |_| false);
+        assert!(list.still_admits(&pinned));
+        assert!(!list.still_admits(&not_pinned));
+        assert!(!AccessPolicy::new(&["*"], &[], &[]).still_admits(&refused));
     }
 }

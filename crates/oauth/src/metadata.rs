@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::id::ServiceName;
-use crate::scope;
+use crate::scope::ScopeSet;
 use crate::site::Sites;
 
 /// The authorization server's metadata (RFC 8414 section 2).
@@ -19,7 +19,7 @@ pub struct AuthorizationServerMetadata {
     pub registration_endpoint: String,
     pub revocation_endpoint: String,
     pub jwks_uri: String,
-    pub scopes_supported: Vec<&'static str>,
+    pub scopes_supported: Vec<String>,
     pub response_types_supported: [&'static str; 1],
     pub response_modes_supported: [&'static str; 1],
     pub grant_types_supported: Vec<&'static str>,
@@ -32,9 +32,9 @@ pub struct AuthorizationServerMetadata {
 
 impl AuthorizationServerMetadata {
     /// All endpoints are on the issuer's own origin, whichever host the document was fetched from. `takes_documents`: a
-    /// `client_id` may be the URL of a metadata document.
+    /// `client_id` may be the URL of a metadata document. `scopes`: all that clients may have.
     #[must_use]
-    pub fn new(sites: &Sites, takes_documents: bool) -> Self {
+    pub fn new(sites: &Sites, takes_documents: bool, scopes: &ScopeSet) -> Self {
         let issuer = sites.issuer();
         let endpoint = |path: &str| format!("{issuer}{path}");
         let methods = || vec!["none", "client_secret_basic", "client_secret_post"];
@@ -44,7 +44,7 @@ impl AuthorizationServerMetadata {
             registration_endpoint: endpoint("/register"),
             revocation_endpoint: endpoint("/revoke"),
             jwks_uri: endpoint("/jwks"),
-            scopes_supported: vec![scope::MCP, scope::OFFLINE_ACCESS],
+            scopes_supported: scopes.iter().map(str::to_owned).collect(),
             response_types_supported: ["code"],
             response_modes_supported: ["query"],
             grant_types_supported: vec!["authorization_code", "refresh_token"],
@@ -67,20 +67,20 @@ impl AuthorizationServerMetadata {
 pub struct ProtectedResourceMetadata {
     pub resource: String,
     pub authorization_servers: [String; 1],
-    pub scopes_supported: Vec<&'static str>,
+    pub scopes_supported: Vec<String>,
     pub bearer_methods_supported: [&'static str; 1],
     pub resource_name: String,
 }
 
 impl ProtectedResourceMetadata {
     /// The document for a path of a service's host: `""` for the origin, `/mcp` for its endpoint. Clients compare
-    /// `resource` with the URL they were given, so the path is echoed (RFC 9728 section 3.3).
+    /// `resource` with the URL they were given, so the path is echoed (RFC 9728 section 3.3). `scopes`: what it needs.
     #[must_use]
-    pub fn new(sites: &Sites, service: &ServiceName, path: &str) -> Self {
+    pub fn new(sites: &Sites, service: &ServiceName, path: &str, scopes: &ScopeSet) -> Self {
         Self {
             resource: format!("{}{path}", sites.service_origin(service)),
             authorization_servers: [sites.issuer()],
-            scopes_supported: vec![scope::MCP],
+            scopes_supported: scopes.iter().map(str::to_owned).collect(),
             bearer_methods_supported: ["header"],
             resource_name: service.to_string(),
         }

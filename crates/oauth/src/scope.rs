@@ -40,6 +40,12 @@ impl ScopeSet {
         valid.then_some(Self(tokens)).ok_or(InvalidScope)
     }
 
+    /// The set of one scope, which must be a constant of ours: nothing is checked.
+    #[must_use]
+    pub(crate) fn of(scope: &'static str) -> Self {
+        Self(BTreeSet::from([scope.to_owned()]))
+    }
+
     /// Whether no scope is in the set.
     #[must_use]
     pub fn is_empty(&self) -> bool {

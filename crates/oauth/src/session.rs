@@ -3,18 +3,24 @@
 //! Every change is a pure step from the stored session to the next, with an outcome that the caller must handle. The store
 //! applies a step only if nobody else changed the session meanwhile, so racing requests see each other's result.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthorizeRequest;
 use crate::entropy::Entropy;
-use crate::id::{ClientId, ServiceName, SessionId, Subject, TokenId};
+use crate::id::{ClientId, InvalidId, ServiceName, SessionId, Subject, TokenId};
 use crate::identity::Admission;
-use crate::pkce::{CodeChallenge, CodeVerifier};
+use crate::pkce::CodeChallenge;
 use crate::redirect::RedirectUri;
 use crate::scope::ScopeSet;
 use crate::secret::{Code, Hashed};
 use crate::token::{AuthorizationCode, DerivationKey, RefreshToken, Seed};
+
+mod outcome;
+
+pub use outcome::{Redeemed, Redemption, Refreshed, Revocation};
 
 /// How long a code may be redeemed, in seconds (OAuth 2.1 section 4.1.2 recommends at most ten minutes).
 pub const CODE_LIFETIME: u64 = 60;
@@ -47,6 +53,12 @@ pub struct Person {
     pub login: String,
     /// How they came in, so that a changed list can be held against it.
     pub admission: Admission,
+    /// Listed organisations whose member they were at the sign-in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub organisations: BTreeSet<String>,
+    /// Listed teams whose member they were at the sign-in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub teams: BTreeSet<String>,
 }
 
 /// A session as it is stored.
@@ -89,6 +101,12 @@ enum Stage {
         ends_at: Timestamp,
         revoked_tokens: Vec<RevokedToken>,
     },
+    /// One access token for an operator's client (RFC 6749 section 4.4): no person, no code, no refresh token.
+    Machine {
+        ends_at: Timestamp,
+        #[serde(default)]
+        revoked_tokens: Vec<RevokedToken>,
+    },
     Revoked {
         at: Timestamp,
         why: Revocation,
@@ -99,63 +117,6 @@ enum Stage {
 struct RevokedToken {
     id: TokenId,
     expires_at: Timestamp,
-}
-
-/// Why a session was revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Revocation {
-    /// The client, the person or an operator asked for it.
-    Requested,
-    /// Its code was presented again.
-    CodeReplayed,
-    /// Its code was presented with wrong proofs too often.
-    CodeGuessed,
-    /// A spent refresh token was presented again.
-    RefreshReplayed,
-    /// The person may not come in any more.
-    PersonRefused,
-}
-
-/// What a client presents to redeem a code.
-#[derive(Debug)]
-pub struct Redemption<'a> {
-    /// The code.
-    pub code: &'a AuthorizationCode,
-    /// The authenticated client.
-    pub client_id: &'a ClientId,
-    /// `redirect_uri`, if it was sent (OAuth 2.1 does not need it; older clients send it).
-    pub redirect_uri: Option<&'a str>,
-    /// PKCE.
-    pub verifier: &'a CodeVerifier,
-}
-
-/// What became of a redemption.
-#[derive(Debug)]
-pub enum Redeemed {
-    /// First use: store this session and answer with its tokens.
-    Fresh(Session),
-    /// The same client repeats within seconds, its answer was lost: answer with the same refresh token.
-    Repeated(Session),
-    /// The code was used before: store this revoked session and refuse.
-    Replayed(Session),
-    /// Wrong client, redirect or verifier: store the counted failure (or the revocation) and refuse.
-    Refused(Session),
-    /// Not this session's code, or too late: refuse and store nothing.
-    Unknown,
-}
-
-/// What became of a refresh.
-#[derive(Debug)]
-pub enum Refreshed {
-    /// Store this session and answer with its refresh token.
-    Rotated(Session),
-    /// The token was spent a moment ago: nothing to store, answer with the current refresh token.
-    Repeated(Session),
-    /// A spent token came back: store this revoked session and refuse.
-    Replayed(Session),
-    /// Forged, another client's, expired or revoked: refuse and store nothing.
-    Unknown,
 }
 
 impl Session {
@@ -184,10 +145,45 @@ impl Session {
         (session, code)
     }
 
+    /// An operator's client asks for a token of its own, for `lifetime` seconds (RFC 6749 section 4.4).
+    pub fn for_machine(
+        client_id: &ClientId,
+        service: ServiceName,
+        scope: ScopeSet,
+        lifetime: u64,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, InvalidId> {
+        Ok(Self {
+            id: SessionId::generate(entropy),
+            person: Person {
+                subject: Subject::of_client(client_id)?,
+                login: client_id.to_string(),
+                admission: Admission::Refused,
+                organisations: BTreeSet::new(),
+                teams: BTreeSet::new(),
+            },
+            client_id: client_id.clone(),
+            service,
+            scope,
+            created_at: now,
+            stage: Stage::Machine {
+                ends_at: crate::after(now, lifetime),
+                revoked_tokens: Vec::new(),
+            },
+        })
+    }
+
+    /// Whether no person stands behind it, but an operator's client.
+    #[must_use]
+    pub fn is_machine(&self) -> bool {
+        self.person.subject.is_client()
+    }
+
     /// Whether its access tokens are honoured.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        matches!(&self.stage, Stage::Active { ends_at, .. } if now < *ends_at)
+        self.ends_at().is_some_and(|end| now < end)
     }
 
     /// Whether one of its access tokens is honoured.
@@ -198,6 +194,10 @@ impl Session {
                 ends_at,
                 revoked_tokens,
                 ..
+            }
+            | Stage::Machine {
+                ends_at,
+                revoked_tokens,
             } => now < *ends_at && !revoked_tokens.iter().any(|revoked| revoked.id == *token),
             _ => false,
         }
@@ -207,7 +207,7 @@ impl Session {
     #[must_use]
     pub fn ends_at(&self) -> Option<Timestamp> {
         match &self.stage {
-            Stage::Active { ends_at, .. } => Some(*ends_at),
+            Stage::Active { ends_at, .. } | Stage::Machine { ends_at, .. } => Some(*ends_at),
             _ => None,
         }
     }
@@ -227,6 +227,7 @@ impl Session {
                 let last_token = crate::after(*idle_until, access_token_lifetime);
                 last_token.min(*ends_at)
             }
+            Stage::Machine { ends_at, .. } => *ends_at,
             Stage::Revoked { at, .. } => crate::after(*at, access_token_lifetime.max(24 * 60 * 60)),
         }
     }
@@ -249,7 +250,7 @@ impl Session {
             Stage::CodeIssued { code: issued, .. } | Stage::Active { code: issued, .. } => {
                 issued.matches(&code.secret)
             }
-            Stage::Revoked { .. } => false,
+            Stage::Machine { .. } | Stage::Revoked { .. } => false,
         };
         is_ours && self.client_id == *client_id
     }
@@ -326,7 +327,7 @@ impl Session {
                     Redeemed::Replayed(self.revoke(Revocation::CodeReplayed, now))
                 }
             }
-            Stage::Revoked { .. } => Redeemed::Unknown,
+            Stage::Machine { .. } | Stage::Revoked { .. } => Redeemed::Unknown,
         }
     }
 
@@ -419,7 +420,9 @@ impl Session {
     /// Ends one access token (RFC 7009 section 2.1). When too many were ended one by one, the session ends instead.
     #[must_use]
     pub fn revoke_token(mut self, token: TokenId, expires_at: Timestamp, now: Timestamp) -> Self {
-        if let Stage::Active { revoked_tokens, .. } = &mut self.stage {
+        if let Stage::Active { revoked_tokens, .. } | Stage::Machine { revoked_tokens, .. } =
+            &mut self.stage
+        {
             revoked_tokens.retain(|revoked| now < revoked.expires_at);
             if revoked_tokens.iter().any(|revoked| revoked.id == token) {
                 return self;

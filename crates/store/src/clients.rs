@@ -65,6 +65,31 @@ impl Store {
         Ok(Registration::Created)
     }
 
+    /// Stores a client that the operator created, whatever the number of others; see [`Client::of_operator`]. `false` when
+    /// there is one of that name: nothing has changed then, delete it first or give it a new secret with
+    /// [`Store::change_client`].
+    pub async fn create_operator_client(
+        &self,
+        client: Client,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let id = client.id.clone();
+        let is_new = self
+            .records()
+            .update(id.as_str(), now, |stored: Option<Client>| match stored {
+                Some(_) => Transition::keep(false),
+                None => Transition::put(client.clone(), None, true)
+                    .telling(Event::ClientChanged(id.to_string())),
+            })
+            .await?;
+        if is_new {
+            self.backend()
+                .index_insert(&Index::Clients, id.as_str(), None, now)
+                .await?;
+        }
+        Ok(is_new)
+    }
+
     /// Stores a client that is known by its metadata document, when a person has signed in with it. What the document said
     /// last counts; the client is as old as its first use, so that its sessions live on.
     pub async fn note_document_client(

@@ -54,6 +54,21 @@ impl Store {
             .await
     }
 
+    /// Stores the session of an operator's client whose access token is about to be sent. It ends with the token.
+    pub async fn issue_machine_session(
+        &self,
+        session: Session,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (id, end) = (session.id.clone(), session.expires_at(0));
+        self.records()
+            .update(id.as_str(), now, |_: Option<Session>| {
+                Transition::put(session.clone(), Some(end), ())
+            })
+            .await?;
+        self.list_session(&session, 0, now).await
+    }
+
     /// Redeems a code in one atomic step: of racing redemptions one is the first, and the others see that.
     pub async fn redeem_code(
         &self,

@@ -57,7 +57,14 @@ pub(crate) async fn ask(
     let is_document = DocumentUrl::is_meant_by(&id);
     let metadata = metadata(state, &id, is_document, now).await?;
     let redirect_uri = params.redirect_uri(&metadata)?;
-    let request = match params.check(id.clone(), &redirect_uri, &metadata, &state.sites) {
+    let checked = params.check(
+        id.clone(),
+        &redirect_uri,
+        &metadata,
+        &state.sites,
+        &state.policy.rules(),
+    );
+    let request = match checked {
         Ok(request) => request,
         Err(error) => {
             let error = Box::new(error);
@@ -154,9 +161,11 @@ pub(crate) async fn approve(state: &AppState, answer: &Answer) -> Result<Approve
     Ok(Approved {
         id: approved.id,
         cookie: secrets.cookie,
-        location: state
-            .provider
-            .sign_in_url(&sign_in, state.keys.derivation()),
+        location: state.provider.sign_in_url(
+            &sign_in,
+            state.keys.derivation(),
+            state.policy.rules().needs_memberships(),
+        ),
     })
 }
 

@@ -14,7 +14,7 @@ pub(crate) async fn register(
     request: ClientMetadataRequest,
 ) -> Result<(Client, IssuedSecrets), Refusal> {
     let metadata = request
-        .check(&state.offered_scopes)
+        .check(&state.offered_scopes())
         .map_err(|error| Refusal::told(error.code, error.description))?;
     let now = state.clock.now();
     let (client, secrets) = Client::register(metadata, now, state.entropy.as_ref());
@@ -84,7 +84,7 @@ pub(crate) async fn update(
         ));
     }
     let metadata = request
-        .check(&state.offered_scopes)
+        .check(&state.offered_scopes())
         .map_err(|error| Refusal::told(error.code, error.description))?;
     let (updated, secrets) = state
         .store

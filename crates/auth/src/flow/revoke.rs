@@ -11,7 +11,7 @@ use crate::app::AppState;
 /// Ends a token. What is unknown, over, or another client's changes nothing and is not told (RFC 7009 section 2.2).
 pub(crate) async fn revoke(state: &AppState, client: &Client, token: &str) -> Result<(), Refusal> {
     let now = state.clock.now();
-    let lifetime = state.tokens.access_token_lifetime;
+    let lifetime = state.policy.rules().longest_access_token();
     if let Some(refresh) = RefreshToken::parse(token) {
         let Some(session) = state.store.session(&refresh.session, now).await? else {
             return Ok(());

@@ -69,8 +69,14 @@ pub(crate) async fn with_github(
     code: &str,
 ) -> Result<Granted, SignInError> {
     look(state, returning).await?;
+    let wants_memberships = state.policy.rules().needs_memberships();
     match github
-        .identify(code, &returning.state, state.keys.derivation())
+        .identify(
+            code,
+            &returning.state,
+            state.keys.derivation(),
+            wants_memberships,
+        )
         .await
     {
         Ok(identity) => finish(state, returning, &identity).await,
@@ -109,8 +115,11 @@ pub(crate) async fn finish(
         request, document, ..
     } = take(state, returning).await?;
     let now = state.clock.now();
-    let admission = state.policy.admits(identity);
-    let person = identity.person(admission);
+    let (admission, person) = {
+        let rules = state.policy.rules();
+        let admission = rules.admits(identity, &request.service);
+        (admission, rules.person(identity, admission))
+    };
     let is_admitted = match admission {
         Admission::ByMembership => true,
         Admission::ByName => state.store.pin_login(&person, now).await? == Pinned::ToThem,
@@ -118,8 +127,8 @@ pub(crate) async fn finish(
     };
     if !is_admitted {
         tracing::warn!(target: "audit", event = "login_refused", subject = %person.subject, login = %person.login,
-            client = %request.client_id, "sign-in refused: not on the list");
-        return Err(refused(request, "this person may not use this gateway"));
+            client = %request.client_id, service = %request.service, "sign-in refused: not on the list");
+        return Err(refused(request, "this person may not use this service"));
     }
     state.store.note_sign_in(&person, now).await?;
     let lifetime = state.tokens.client_lifetime;

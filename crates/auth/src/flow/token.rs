@@ -3,6 +3,7 @@
 use oauth::claims::AccessClaims;
 use oauth::client::{Client, PresentedCredentials};
 use oauth::pkce::CodeVerifier;
+use oauth::rules::TokenLifetimes;
 use oauth::session::{self, Revocation, Session};
 use oauth::token::{AuthorizationCode, RefreshToken};
 use oauth::{ClientId, ErrorCode, ScopeSet, Timestamp, TokenId};
@@ -49,7 +50,10 @@ pub(crate) async fn authenticate(
         .ok_or_else(|| refuse("client_id is missing"))?;
     let unknown = "the client is not registered here, or its secret is wrong";
     let id = ClientId::parse(id).map_err(|_| refuse(unknown))?;
-    let client = state.store.client(&id, state.clock.now()).await?;
+    let client = state
+        .policy
+        .client(&state.store, &id, state.clock.now())
+        .await?;
     let presented = match &credentials.client_secret {
         Some(secret) => PresentedCredentials::Secret(secret),
         None => PresentedCredentials::None,
@@ -87,12 +91,16 @@ pub(crate) async fn exchange_code(
         )
     })?;
     let now = state.clock.now();
+    let session = state
+        .store
+        .session(&code.session, now)
+        .await?
+        .ok_or_else(refused)?;
     // Only who holds the code may learn what it is for.
-    if let Some(session) = state.store.session(&code.session, now).await?
-        && session.is_code_of(&code, &client.id)
-    {
+    if session.is_code_of(&code, &client.id) {
         check_resources(state, &session, grant.resources)?;
     }
+    let lifetimes = lifetimes(state, &session);
     let attempt = session::Redemption {
         code: &code,
         client_id: &client.id,
@@ -103,8 +111,8 @@ pub(crate) async fn exchange_code(
         .store
         .redeem_code(
             &attempt,
-            state.tokens.session,
-            state.tokens.access_token_lifetime,
+            lifetimes.session,
+            lifetimes.access_token,
             now,
             state.entropy.as_ref(),
         )
@@ -187,7 +195,8 @@ pub(crate) async fn refresh(
     check_resources(state, &session, grant.resources)?;
     let scope = narrowed_scope(&session, grant.scope)?;
     let person = &session.person;
-    let is_welcome = state.policy.still_admits(person)
+    let lifetimes = lifetimes(state, &session);
+    let is_welcome = state.policy.rules().still_admits(person, &session.service)
         && state
             .store
             .person_admits(&person.subject, session.created_at, now)
@@ -196,7 +205,7 @@ pub(crate) async fn refresh(
         let why = Revocation::PersonRefused;
         state
             .store
-            .revoke_session(&session.id, why, state.tokens.access_token_lifetime, now)
+            .revoke_session(&session.id, why, lifetimes.access_token, now)
             .await?;
         state
             .decisions
@@ -211,8 +220,8 @@ pub(crate) async fn refresh(
             &token,
             &client.id,
             state.keys.derivation(),
-            state.tokens.session,
-            state.tokens.access_token_lifetime,
+            lifetimes.session,
+            lifetimes.access_token,
             now,
         )
         .await?;
@@ -237,6 +246,13 @@ pub(crate) async fn refresh(
         }
         Refresh::Unknown => Err(refused()),
     }
+}
+
+fn lifetimes(state: &AppState, session: &Session) -> TokenLifetimes {
+    state
+        .policy
+        .rules()
+        .lifetimes(&session.service, &session.client_id)
 }
 
 /// Every resource that is named must be the session's (RFC 8707 section 2.2).
@@ -283,7 +299,7 @@ fn answer(
     now: Timestamp,
 ) -> Result<TokenAnswer, Refusal> {
     let scope = scope.unwrap_or_else(|| session.scope.clone());
-    let lifetime_end = oauth::after(now, state.tokens.access_token_lifetime);
+    let lifetime_end = oauth::after(now, lifetimes(state, session).access_token);
     let end = session
         .ends_at()
         .map_or(lifetime_end, |end| end.min(lifetime_end));

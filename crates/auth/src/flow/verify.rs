@@ -14,7 +14,7 @@ use crate::app::AppState;
 pub(crate) enum VerifyError {
     /// 401: malformed, forged, expired, revoked, or for another service.
     InvalidToken,
-    /// 403: good, but narrowed to scopes that do not open a service.
+    /// 403: good, but without all the scopes that the service needs.
     InsufficientScope,
     /// 503.
     Store(StoreError),
@@ -56,11 +56,13 @@ pub(crate) async fn verify(
         )
         .await
         .map_err(VerifyError::Store)?;
-    if !person.is_some_and(|person| state.policy.still_admits(&person)) {
+    // Loaded after the decision was begun: rules that change in between keep it from being remembered.
+    let rules = state.policy.rules();
+    if !person.is_some_and(|person| rules.still_admits(&person, service)) {
         return Err(VerifyError::InvalidToken);
     }
     // Last, so that a token which is bad in two ways is told as bad and not as narrow.
-    if !claims.scope.contains(oauth::scope::MCP) {
+    if !rules.needed_scopes(service).is_subset(&claims.scope) {
         return Err(VerifyError::InsufficientScope);
     }
     let decision = Arc::new(Decision {

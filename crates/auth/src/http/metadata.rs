@@ -31,6 +31,7 @@ pub(crate) async fn server(request: HttpRequest, state: Data<AppState>) -> HttpR
         Some(_) => document(&AuthorizationServerMetadata::new(
             &state.sites,
             state.documents.is_on(),
+            &state.offered_scopes(),
         )),
         None => error::not_found().await,
     }
@@ -52,6 +53,7 @@ async fn resource(request: &HttpRequest, state: &AppState, path: &str) -> HttpRe
             &state.sites,
             &service,
             path,
+            state.policy.rules().needed_scopes(&service),
         )),
         _ => error::not_found().await,
     }

@@ -11,6 +11,7 @@ pub(crate) mod limited;
 pub(crate) mod login;
 pub(crate) mod metadata;
 pub(crate) mod pages;
+pub(crate) mod public_service;
 pub(crate) mod register;
 pub(crate) mod registration;
 pub(crate) mod revoke;

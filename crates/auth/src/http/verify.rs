@@ -27,6 +27,10 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
             "no service of this gateway has this address",
         );
     };
+    // Before the token is looked at: with and without one, nobody is known to a public service.
+    if state.policy.rules().is_public(service) {
+        return HttpResponse::Ok().finish();
+    }
     let token = match extract::bearer(&request) {
         Ok(Some(token)) => token,
         Ok(None) => return challenge(&state, service, false),
@@ -80,13 +84,13 @@ fn service<'a>(request: &HttpRequest, state: &'a AppState) -> Option<&'a Service
 /// 403 with the scope that is needed (RFC 6750 section 3.1).
 fn insufficient_scope(state: &AppState, service: &ServiceName) -> HttpResponse {
     let metadata = state.sites.resource_metadata(service);
-    let scope = oauth::scope::MCP;
+    let scope = state.policy.rules().needed_scopes(service).to_string();
     let challenge = format!(
         "Bearer error=\"insufficient_scope\", resource_metadata=\"{metadata}\", scope=\"{scope}\""
     );
     let mut response = error::json(
         ErrorCode::InsufficientScope,
-        "the access token was narrowed to scopes that do not open this service",
+        "the access token does not have all the scopes that this service needs; ask for those in the challenge",
     );
     if let Ok(challenge) = HeaderValue::from_str(&challenge) {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -97,7 +101,7 @@ fn insufficient_scope(state: &AppState, service: &ServiceName) -> HttpResponse {
 /// 401 with the way to a token (RFC 6750 section 3, RFC 9728 section 5.1). `error` only if a token was shown.
 fn challenge(state: &AppState, service: &ServiceName, has_token: bool) -> HttpResponse {
     let metadata = state.sites.resource_metadata(service);
-    let scope = oauth::scope::MCP;
+    let scope = state.policy.rules().needed_scopes(service).to_string();
     let (challenge, text) = if has_token {
         (
             format!(

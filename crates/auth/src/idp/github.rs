@@ -33,7 +33,6 @@ pub(crate) struct Options {
     pub(crate) url: Url,
     pub(crate) api_url: Url,
     pub(crate) callback: String,
-    pub(crate) wants_memberships: bool,
 }
 
 /// GitHub, as configured.
@@ -97,7 +96,12 @@ impl GitHub {
     }
 
     /// Where the browser goes. The PKCE verifier is derived from the state, so it need not be stored.
-    pub(crate) fn authorize_url(&self, state: &SignInState, key: &DerivationKey) -> String {
+    pub(crate) fn authorize_url(
+        &self,
+        state: &SignInState,
+        key: &DerivationKey,
+        wants_memberships: bool,
+    ) -> String {
         let state = state.expose();
         let challenge = verifier(&state, key).map(|verifier| String::from(verifier.challenge()));
         let mut url = endpoint(&self.options.url, "login/oauth/authorize");
@@ -113,7 +117,7 @@ impl GitHub {
                     .append_pair("code_challenge", &challenge)
                     .append_pair("code_challenge_method", "S256");
             }
-            if self.options.wants_memberships {
+            if wants_memberships {
                 query.append_pair("scope", "read:org");
             }
         }
@@ -126,13 +130,17 @@ impl GitHub {
         code: &str,
         state: &SignInState,
         key: &DerivationKey,
+        wants_memberships: bool,
     ) -> Result<Identity, GitHubError> {
-        tokio::time::timeout(TIME_LIMIT, self.ask_who(code, state, key))
-            .await
-            .unwrap_or_else(|_| {
-                let text = format!("no answer within {} seconds", TIME_LIMIT.as_secs());
-                Err(GitHubError::Unavailable(text))
-            })
+        tokio::time::timeout(
+            TIME_LIMIT,
+            self.ask_who(code, state, key, wants_memberships),
+        )
+        .await
+        .unwrap_or_else(|_| {
+            let text = format!("no answer within {} seconds", TIME_LIMIT.as_secs());
+            Err(GitHubError::Unavailable(text))
+        })
     }
 
     async fn ask_who(
@@ -140,11 +148,12 @@ impl GitHub {
         code: &str,
         state: &SignInState,
         key: &DerivationKey,
+        wants_memberships: bool,
     ) -> Result<Identity, GitHubError> {
         let token = self.exchange(code, state, key).await?;
         let user: User = self.ask("user", &token).await?;
         let (mut organisations, mut teams) = (BTreeSet::new(), BTreeSet::new());
-        if self.options.wants_memberships {
+        if wants_memberships {
             let listed: Vec<Organisation> = self.ask_list("user/orgs", &token).await?;
             organisations.extend(
                 listed

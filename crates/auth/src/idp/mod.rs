@@ -3,7 +3,6 @@
 pub(crate) mod github;
 pub(crate) mod local;
 
-use oauth::identity::AccessPolicy;
 use oauth::secret::{Plain, State};
 use oauth::token::DerivationKey;
 use oauth::{AuthorizationId, Sites};
@@ -41,11 +40,7 @@ impl SignInState {
 }
 
 impl IdentityProvider {
-    pub(crate) fn new(
-        settings: ProviderSettings,
-        sites: &Sites,
-        policy: &AccessPolicy,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn new(settings: ProviderSettings, sites: &Sites) -> anyhow::Result<Self> {
         Ok(match settings {
             ProviderSettings::Local(users) => Self::Local(local::Local::new(users)),
             ProviderSettings::GitHub {
@@ -59,15 +54,19 @@ impl IdentityProvider {
                 url,
                 api_url,
                 callback: format!("{}/callback", sites.issuer()),
-                wants_memberships: policy.needs_memberships(),
             })?),
         })
     }
 
-    /// Where the browser goes to be recognised.
-    pub(crate) fn sign_in_url(&self, state: &SignInState, key: &DerivationKey) -> String {
+    /// Where the browser goes to be recognised. `wants_memberships`: the rules ask for organisations or teams.
+    pub(crate) fn sign_in_url(
+        &self,
+        state: &SignInState,
+        key: &DerivationKey,
+        wants_memberships: bool,
+    ) -> String {
         match self {
-            Self::GitHub(github) => github.authorize_url(state, key),
+            Self::GitHub(github) => github.authorize_url(state, key, wants_memberships),
             Self::Local(_) => {
                 let query = url::form_urlencoded::Serializer::new(String::new())
                     .append_pair("state", &state.expose())

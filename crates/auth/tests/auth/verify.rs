@@ -318,7 +318,7 @@ async fn a_token_without_the_scope_of_the_service_opens_nothing() {
 
     {
       "error": "insufficient_scope",
-      "error_description": "the access token was narrowed to scopes that do not open this service"
+      "error_description": "the access token does not have all the scopes that this service needs; ask for those in the challenge"
     }
     "#);
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::SystemEntropy;
+use crate::pkce::CodeVerifier;
 use proptest::prelude::*;
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -30,6 +31,8 @@ fn issued() -> (Session, AuthorizationCode) {
         subject: Subject::parse("local:ann").unwrap(),
         login: "ann".to_owned(),
         admission: Admission::ByName,
+        organisations: std::collections::BTreeSet::new(),
+        teams: std::collections::BTreeSet::new(),
     };
     Session::issue_code(&request, person, at(0), &SystemEntropy)
 }

@@ -14,6 +14,7 @@
 mod counters;
 mod events;
 mod indexes;
+mod operators;
 mod records;
 mod scans;
 mod verbs;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::counters::*;
 pub use self::events::*;
 pub use self::indexes::*;
+pub use self::operators::*;
 pub use self::records::*;
 pub use self::scans::*;
 pub use self::verbs::*;
@@ -99,6 +101,7 @@ macro_rules! contract_tests {
             one_approval_and_one_answer_win,
             all_instances_get_the_same_keys,
             there_are_at_most_so_many_clients,
+            an_operators_client_stays_until_it_is_removed,
         );
     };
     ($fixture:ty, durable) => {

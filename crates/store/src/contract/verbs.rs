@@ -37,6 +37,8 @@ fn ann() -> Person {
         subject: Subject::parse("local:ann").unwrap(),
         login: "ann".to_owned(),
         admission: oauth::identity::Admission::ByName,
+        organisations: std::collections::BTreeSet::new(),
+        teams: std::collections::BTreeSet::new(),
     }
 }
 
@@ -382,6 +384,8 @@ pub async fn a_name_belongs_to_the_first_who_came(fixture: impl Fixture) {
             subject: Subject::parse(&format!("github:{number}")).unwrap(),
             login: if number < 10 { "Octocat" } else { "octocat" }.to_owned(),
             admission: Admission::ByName,
+            organisations: std::collections::BTreeSet::new(),
+            teams: std::collections::BTreeSet::new(),
         };
         tokio::spawn(async move {
             let pinned = store.pin_login(&person, at(0)).await.unwrap();

@@ -1,0 +1,37 @@
+//! The operator's rules as they stand now. They are replaced whole while the service runs.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use oauth::client::Client;
+use oauth::rules::Rules;
+use oauth::{ClientId, Timestamp};
+use store::{Store, StoreError};
+
+/// The rules, shared by all workers.
+pub(crate) struct Policy(ArcSwap<Rules>);
+
+impl Policy {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self(ArcSwap::from_pointee(rules))
+    }
+
+    /// The rules as they stand now. Take them once for one decision.
+    pub(crate) fn rules(&self) -> Guard<Arc<Rules>> {
+        self.0.load()
+    }
+
+    /// The client of this id: one of the operator's from the configuration, or a stored one.
+    pub(crate) async fn client(
+        &self,
+        store: &Store,
+        id: &ClientId,
+        now: Timestamp,
+    ) -> Result<Option<Client>, StoreError> {
+        let configured = self.rules().operator_client(id).cloned();
+        match configured {
+            Some(client) => Ok(Some(client)),
+            None => store.client(id, now).await,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The operator's rules: who may use which service, which scopes a service needs, how long tokens live, and which clients the
+//! operator created. One value that is replaced whole when the configuration changes.
+
+use std::collections::BTreeMap;
+
+use crate::client::Client;
+use crate::id::{ClientId, ServiceName};
+use crate::identity::{AccessPolicy, Admission, Identity};
+use crate::scope::{self, ScopeSet};
+use crate::session::{Lifetimes, Person};
+
+/// Lifetimes of the tokens of one session, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenLifetimes {
+    /// An access token ends after this.
+    pub access_token: u64,
+    /// Refresh tokens and the session as a whole.
+    pub session: Lifetimes,
+}
+
+/// Lifetimes that a service or a client has instead of the general ones, in seconds; `None` leaves the general one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LifetimeRules {
+    /// Instead of [`TokenLifetimes::access_token`].
+    pub access_token: Option<u64>,
+    /// Instead of [`Lifetimes::idle`].
+    pub idle: Option<u64>,
+    /// Instead of [`Lifetimes::absolute`].
+    pub absolute: Option<u64>,
+}
+
+impl LifetimeRules {
+    fn over(self, general: TokenLifetimes) -> TokenLifetimes {
+        TokenLifetimes {
+            access_token: self.access_token.unwrap_or(general.access_token),
+            session: Lifetimes {
+                idle: self.idle.unwrap_or(general.session.idle),
+                absolute: self.absolute.unwrap_or(general.session.absolute),
+                grace: general.session.grace,
+            },
+        }
+    }
+}
+
+/// The rules of one service.
+#[derive(Debug, Clone)]
+pub struct ServiceRules {
+    /// Who of those who may come in at all may use it; `None` is all of them.
+    pub people: Option<AccessPolicy>,
+    /// The scopes that a token needs to open it; always with [`scope::MCP`].
+    needs: ScopeSet,
+    /// Its own lifetimes.
+    pub lifetimes: LifetimeRules,
+    /// It needs no token, and nothing of OAuth is told about it.
+    pub is_public: bool,
+}
+
+impl ServiceRules {
+    /// Rules of a service that needs these scopes besides [`scope::MCP`].
+    #[must_use]
+    pub fn needing(scopes: &ScopeSet) -> Self {
+        Self {
+            people: None,
+            needs: scopes.union(&ScopeSet::of(scope::MCP)),
+            lifetimes: LifetimeRules::default(),
+            is_public: false,
+        }
+    }
+}
+
+impl Default for ServiceRules {
+    fn default() -> Self {
+        Self::needing(&ScopeSet::default())
+    }
+}
+
+/// All rules.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    people: AccessPolicy,
+    lifetimes: TokenLifetimes,
+    services: BTreeMap<ServiceName, ServiceRules>,
+    clients: BTreeMap<ClientId, LifetimeRules>,
+    operators: BTreeMap<ClientId, Client>,
+    /// For services without rules of their own.
+    plain: ServiceRules,
+}
+
+impl Rules {
+    /// Rules by which `people` may use every service, with these lifetimes.
+    #[must_use]
+    pub fn new(people: AccessPolicy, lifetimes: TokenLifetimes) -> Self {
+        Self {
+            people,
+            lifetimes,
+            services: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            operators: BTreeMap::new(),
+            plain: ServiceRules::default(),
+        }
+    }
+
+    /// With rules for a service.
+    #[must_use]
+    pub fn with_service(mut self, name: ServiceName, rules: ServiceRules) -> Self {
+        self.services.insert(name, rules);
+        self
+    }
+
+    /// With lifetimes for a client; they count before those of the service.
+    #[must_use]
+    pub fn with_client(mut self, id: ClientId, lifetimes: LifetimeRules) -> Self {
+        self.clients.insert(id, lifetimes);
+        self
+    }
+
+    /// With a client that the operator lists in the configuration.
+    #[must_use]
+    pub fn with_operator_client(mut self, client: Client) -> Self {
+        self.operators.insert(client.id.clone(), client);
+        self
+    }
+
+    /// A client that the operator lists in the configuration.
+    #[must_use]
+    pub fn operator_client(&self, id: &ClientId) -> Option<&Client> {
+        self.operators.get(id)
+    }
+
+    /// Who may come in at all.
+    #[must_use]
+    pub const fn people(&self) -> &AccessPolicy {
+        &self.people
+    }
+
+    /// The rules of a service.
+    #[must_use]
+    pub fn service(&self, name: &ServiceName) -> &ServiceRules {
+        self.services.get(name).unwrap_or(&self.plain)
+    }
+
+    /// Whether a service needs no token.
+    #[must_use]
+    pub fn is_public(&self, service: &ServiceName) -> bool {
+        self.service(service).is_public
+    }
+
+    /// Whether any service needs no token.
+    #[must_use]
+    pub fn has_public_services(&self) -> bool {
+        self.services.values().any(|rules| rules.is_public)
+    }
+
+    /// The scopes that a token needs to open the service.
+    #[must_use]
+    pub fn needed_scopes(&self, service: &ServiceName) -> &ScopeSet {
+        &self.service(service).needs
+    }
+
+    /// All scopes that clients may have at these services: what the services need, and [`scope::OFFLINE_ACCESS`].
+    #[must_use]
+    pub fn offered_scopes<'a>(
+        &self,
+        services: impl IntoIterator<Item = &'a ServiceName>,
+    ) -> ScopeSet {
+        let always = ScopeSet::of(scope::MCP).union(&ScopeSet::of(scope::OFFLINE_ACCESS));
+        services
+            .into_iter()
+            .filter(|service| !self.is_public(service))
+            .fold(always, |all, service| {
+                all.union(self.needed_scopes(service))
+            })
+    }
+
+    /// The scopes that a client gets for a service: always all that the service needs, because a token with fewer opens
+    /// nothing and few clients can ask again for more; and of the others those that it asked for, or registered for if it
+    /// asked for nothing that is to be had.
+    #[must_use]
+    pub fn granted_scopes(
+        &self,
+        service: &ServiceName,
+        asked: &ScopeSet,
+        registered: &ScopeSet,
+    ) -> ScopeSet {
+        let needed = self.needed_scopes(service);
+        let offered = needed
+            .union(&ScopeSet::of(scope::OFFLINE_ACCESS))
+            .intersection(registered);
+        let chosen = asked.intersection(&offered);
+        let chosen = if chosen.is_empty() { offered } else { chosen };
+        needed.union(&chosen)
+    }
+
+    /// The lifetimes of a session of this client with this service.
+    #[must_use]
+    pub fn lifetimes(&self, service: &ServiceName, client: &ClientId) -> TokenLifetimes {
+        let by_service = self.service(service).lifetimes.over(self.lifetimes);
+        match self.clients.get(client) {
+            Some(rules) => rules.over(by_service),
+            None => by_service,
+        }
+    }
+
+    /// The longest life of any access token, in seconds: as long as what ended one must be remembered, and as a retired
+    /// signing key must be published.
+    #[must_use]
+    pub fn longest_access_token(&self) -> u64 {
+        let of_services = self.services.values().map(|rules| rules.lifetimes);
+        of_services
+            .chain(self.clients.values().copied())
+            .filter_map(|rules| rules.access_token)
+            .fold(self.lifetimes.access_token, u64::max)
+    }
+
+    /// Whether and how somebody may use a service. When it is by name, the caller must still see to it that the name belongs to
+    /// the same person as before.
+    #[must_use]
+    pub fn admits(&self, identity: &Identity, service: &ServiceName) -> Admission {
+        let general = self.people.admits(identity);
+        let narrower = match &self.service(service).people {
+            None => general,
+            Some(people) => people.admits(identity),
+        };
+        match (general, narrower) {
+            (Admission::Refused, _) | (_, Admission::Refused) => Admission::Refused,
+            (Admission::ByName, _) | (_, Admission::ByName) => Admission::ByName,
+            (Admission::ByMembership, Admission::ByMembership) => Admission::ByMembership,
+        }
+    }
+
+    /// Whether somebody who signed in for a service earlier may still use it.
+    #[must_use]
+    pub fn still_admits(&self, person: &Person, service: &ServiceName) -> bool {
+        let is_welcome = self.people.still_admits(person);
+        let narrower = self.service(service).people.as_ref();
+        is_welcome && narrower.is_none_or(|people| people.still_admits(person))
+    }
+
+    /// What of an identity goes into a session.
+    #[must_use]
+    pub fn person(&self, identity: &Identity, admission: Admission) -> Person {
+        identity.person(admission, |name| {
+            self.lists().any(|people| people.lists_membership(name))
+        })
+    }
+
+    /// Whether memberships must be asked of the identity provider.
+    #[must_use]
+    pub fn needs_memberships(&self) -> bool {
+        self.lists().any(AccessPolicy::needs_memberships)
+    }
+
+    fn lists(&self) -> impl Iterator<Item = &AccessPolicy> {
+        let of_services = self.services.values();
+        std::iter::once(&self.people).chain(of_services.filter_map(|rules| rules.people.as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
