@@ -296,7 +296,8 @@ async fn sweep(state: &State, stop: &CancellationToken) {
 fn serve(listener: TcpListener, state: Data<State>) -> std::io::Result<Server> {
     let app = move || App::new().app_data(state.clone()).configure(routes::public);
     let server = HttpServer::new(app)
-        .workers(threads())
+        // The other half is for the children: a call needs both.
+        .workers(threads().div_ceil(2))
         .disable_signals()
         .on_connect(|connection, _| {
             if let Some(stream) = connection.downcast_ref::<TcpStream>()

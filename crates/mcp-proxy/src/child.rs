@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -141,7 +142,7 @@ struct Job {
 pub struct Started {
     child: tokio::process::Child,
     group: Pid,
-    stdout: pipe::Receiver,
+    stdout: OwnedFd,
     stderr: pipe::Receiver,
     /// Where its messages go in.
     pub stdin: Arc<Stdin>,
@@ -286,7 +287,7 @@ impl Spawner {
         Ok(Started {
             child,
             group,
-            stdout: pipe::Receiver::from_owned_fd(stdout).map_err(refused)?,
+            stdout,
             stderr: pipe::Receiver::from_owned_fd(stderr).map_err(refused)?,
             stdin: Stdin::new(stdin, backlog_limit, self.runtime.clone()),
         })
@@ -294,7 +295,9 @@ impl Spawner {
 }
 
 impl Started {
-    /// Serves the child until it has ended, on the runtime of the spawner. `permit` is dropped when the whole group is gone.
+    /// Serves the child until it has ended. It is supervised on `runtime`, but what it says is read on the runtime of the
+    /// caller: on the worker that serves the session's connections no other thread is woken between a call and its answer.
+    /// `permit` is dropped when the whole group is gone.
     pub fn listen(
         self,
         runtime: &Handle,
@@ -310,7 +313,8 @@ impl Started {
             stdin,
         } = self;
         runtime.spawn(stderr::log(stderr, watch.span.clone()));
-        let reader = runtime.spawn(read_lines(stdout, Arc::clone(&listener), watch.clone()));
+        let reader =
+            Handle::current().spawn(read_lines(stdout, Arc::clone(&listener), watch.clone()));
         runtime.spawn(async move {
             supervise(child, group, stdin, reader, listener, watch).await;
             drop(permit);
@@ -318,7 +322,14 @@ impl Started {
     }
 }
 
-async fn read_lines(mut stdout: pipe::Receiver, listener: Arc<impl Listener>, watch: Watch) {
+async fn read_lines(stdout: OwnedFd, listener: Arc<impl Listener>, watch: Watch) {
+    let mut stdout = match pipe::Receiver::from_owned_fd(stdout) {
+        Ok(stdout) => stdout,
+        Err(error) => {
+            warn!(parent: &watch.span, %error, "cannot read from the MCP server");
+            return;
+        }
+    };
     let mut lines = Lines::new(watch.line_limit);
     loop {
         match stdout.read_buf(lines.buffer()).await {

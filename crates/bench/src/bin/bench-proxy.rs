@@ -1,0 +1,280 @@
+//! `just bench-proxy`: see the README of this crate.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what is measured is printed, progress beside it"
+)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use bench::load::{self, Outcome, Shape, Until};
+use bench::measure::{self, median, mib};
+use bench::message::{self, Era, INITIALIZED};
+use bench::target::{Kind, Target, peer};
+use clap::Parser;
+use serde_json::json;
+use testkit::binaries::built;
+
+/// Measures mcp-proxy, interleaved with a handler that has no child and with a peer.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Seconds of load for each target, shape and round.
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
+    /// Rounds; the middle one counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Only this load on this target, once: `ours:8x8`, for a profiler.
+    #[arg(long)]
+    only: Option<String>,
+    /// Only calls, without memory, opening and large messages.
+    #[arg(long)]
+    calls_only: bool,
+}
+
+const SHAPES: [Shape; 3] = [shape(1, 1), shape(1, 16), shape(8, 8)];
+/// Calls after which memory is looked at again.
+const MANY: usize = 100_000;
+const LARGE: usize = 10 * 1024 * 1024;
+
+const fn shape(sessions: usize, calls: usize) -> Shape {
+    Shape { sessions, calls }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let until = Until::Time(Duration::from_secs_f64(cli.seconds));
+    if let Some(only) = &cli.only {
+        return profile(only, until).await;
+    }
+    let mut kinds = vec![Kind::Plain, Kind::Ours, Kind::OursModern];
+    if peer().exists() {
+        kinds.push(Kind::Peer);
+    } else {
+        eprintln!("{} is not there: no peer in this run", peer().display());
+    }
+    calls(&kinds, until, cli.rounds).await?;
+    if !cli.calls_only {
+        kinds.retain(|kind| *kind != Kind::Plain);
+        memory(&kinds).await?;
+        opening(&kinds).await?;
+        large(&kinds).await?;
+    }
+    Ok(())
+}
+
+async fn profile(only: &str, until: Until) -> Result<()> {
+    let (kind, shape) = only.split_once(':').context("TARGET:SESSIONSxCALLS")?;
+    let kinds = [
+        ("plain", Kind::Plain),
+        ("ours", Kind::Ours),
+        ("modern", Kind::OursModern),
+        ("peer", Kind::Peer),
+    ];
+    let kind = kinds.into_iter().find(|(name, _)| *name == kind);
+    let (sessions, calls) = shape.split_once('x').context("SESSIONSxCALLS")?;
+    let target = Target::start(kind.context("plain, ours, modern or peer")?.1).await?;
+    println!("pid {}", target.process.id());
+    let shape = Shape {
+        sessions: sessions.parse()?,
+        calls: calls.parse()?,
+    };
+    let outcome = load::run(&target, shape, until).await?;
+    println!("{outcome:?}");
+    Ok(())
+}
+
+async fn calls(kinds: &[Kind], until: Until, rounds: usize) -> Result<()> {
+    let mut targets = Vec::new();
+    for kind in kinds {
+        targets.push(Target::start(*kind).await?);
+    }
+    let mut found: Vec<(String, Kind, Vec<Outcome>)> = Vec::new();
+    for shape in SHAPES {
+        let first = found.len();
+        found.extend(kinds.iter().map(|kind| (shape.to_string(), *kind, vec![])));
+        for round in 0..rounds {
+            eprintln!("{shape}, round {} of {rounds}", round + 1);
+            for (target, (_, _, outcomes)) in targets.iter().zip(found.iter_mut().skip(first)) {
+                outcomes.push(load::run(target, shape, until).await?);
+            }
+        }
+    }
+    println!(
+        "| sessions x calls | target | calls/s | of the plain handler | of the peer | p50 ms | p99 ms | CPU µs per call |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (shape, kind, outcomes) in &found {
+        let middle =
+            |value: fn(&Outcome) -> f64| median(outcomes.iter().map(value).collect::<Vec<_>>());
+        // Ratios of the same round, because rounds differ more than targets do.
+        let ratio = |other: Kind| {
+            let others = found
+                .iter()
+                .find(|(at, kind, _)| at == shape && *kind == other);
+            others.map_or_else(
+                || "–".to_owned(),
+                |(_, _, others)| {
+                    let pairs = outcomes.iter().zip(others);
+                    let ratios = pairs.map(|(one, other)| one.per_second / other.per_second);
+                    format!("{:.2}", median(ratios.collect()))
+                },
+            )
+        };
+        println!(
+            "| {shape} | {} | {:.0} | {} | {} | {:.3} | {:.2} | {:.1} |",
+            kind.name(),
+            middle(|outcome| outcome.per_second),
+            ratio(Kind::Plain),
+            ratio(Kind::Peer),
+            middle(|outcome| outcome.p50),
+            middle(|outcome| outcome.p99),
+            middle(|outcome| outcome.cpu),
+        );
+    }
+    Ok(())
+}
+
+async fn memory(kinds: &[Kind]) -> Result<()> {
+    println!("\n| MiB | idle | 100 sessions | after 2000 calls | after {MANY} more | growth |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    for kind in kinds {
+        eprintln!("memory of {}", kind.name());
+        let target = Target::start(*kind).await?;
+        let id = target.process.id();
+        let idle = measure::memory(id)?;
+        let mut sessions = Vec::new();
+        for _ in 0..100 {
+            let mut session = target.session().await?;
+            session.call("echo", &json!({ "text": "x" }), "x").await?;
+            sessions.push(session);
+        }
+        let hundred = measure::memory(id)?;
+        drop(sessions);
+        drop(target);
+        let target = Target::start(*kind).await?;
+        let id = target.process.id();
+        load::run(&target, shape(4, 4), Until::Calls(2000)).await?;
+        let warm = measure::memory(id)?;
+        load::run(&target, shape(4, 4), Until::Calls(MANY)).await?;
+        let after = measure::memory(id)?;
+        println!(
+            "| {} | {} | {} | {} | {} | {} |",
+            kind.name(),
+            mib(idle),
+            mib(hundred),
+            mib(warm),
+            mib(after),
+            mib(after.saturating_sub(warm)),
+        );
+    }
+    Ok(())
+}
+
+async fn opening(kinds: &[Kind]) -> Result<()> {
+    let mut targets = Vec::new();
+    for kind in kinds.iter().filter(|kind| kind.era() == Era::Legacy) {
+        targets.push((Target::start(*kind).await?, Vec::new()));
+    }
+    eprintln!("opening");
+    let mut bare = Vec::new();
+    for _ in 0..60 {
+        bare.push(bare_start()?);
+        for (target, times) in &mut targets {
+            let begun = Instant::now();
+            let mut session = target.session().await?;
+            session.call("echo", &json!({ "text": "x" }), "x").await?;
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+            session.end().await?;
+        }
+    }
+    let bare = median(bare);
+    println!(
+        "\n| opening: connect, initialize, initialized, first call | ms | over a bare child |"
+    );
+    println!("| --- | --- | --- |");
+    println!("| a bare child on pipes | {bare:.2} | |");
+    for (target, times) in targets {
+        let ms = median(times);
+        let over = ms - bare;
+        println!("| {} | {ms:.2} | {over:.2} |", target.kind.name());
+    }
+    Ok(())
+}
+
+/// Milliseconds for the same messages on the pipes of a child.
+fn bare_start() -> Result<f64> {
+    let call = message::call(Era::Legacy, 7, "echo", &json!({ "text": "x" }));
+    let begun = Instant::now();
+    let mut child = std::process::Command::new(built("bench-echo"))
+        .arg("--legacy")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut input = child.stdin.take().context("stdin")?;
+    let mut output = BufReader::new(child.stdout.take().context("stdout")?);
+    let mut line = String::new();
+    input.write_all(&[&message::initialize(), &b"\n"[..]].concat())?;
+    output.read_line(&mut line)?;
+    input.write_all(&[INITIALIZED, b"\n"].concat())?;
+    input.write_all(&[&call, &b"\n"[..]].concat())?;
+    line.clear();
+    output.read_line(&mut line)?;
+    message::check(line.as_bytes(), 7, "x")?;
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    drop(input);
+    child.wait()?;
+    Ok(took)
+}
+
+async fn large(kinds: &[Kind]) -> Result<()> {
+    println!("\n| 10 MiB | answer, ms | request, ms |");
+    println!("| --- | --- | --- |");
+    let text = "x".repeat(LARGE);
+    for kind in kinds {
+        eprintln!("large messages of {}", kind.name());
+        let target = Target::start(*kind).await?;
+        let answer = large_one(&target, "large", &json!({ "bytes": LARGE }), &text).await;
+        let request = large_one(
+            &target,
+            "size",
+            &json!({ "text": text }),
+            &LARGE.to_string(),
+        )
+        .await;
+        let shown = |outcome: Result<f64>| match outcome {
+            Ok(ms) => format!("{ms:.0}"),
+            Err(error) => format!("fails: {error}"),
+        };
+        println!(
+            "| {} | {} | {} |",
+            kind.name(),
+            shown(answer),
+            shown(request)
+        );
+    }
+    Ok(())
+}
+
+async fn large_one(
+    target: &Target,
+    tool: &str,
+    arguments: &serde_json::Value,
+    text: &str,
+) -> Result<f64> {
+    let mut session = target.session().await?;
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        let begun = Instant::now();
+        session.call(tool, arguments, text).await?;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    session.end().await?;
+    Ok(median(times))
+}

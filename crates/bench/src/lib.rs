@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+pub mod connection;
+pub mod load;
+pub mod measure;
+pub mod message;
+pub mod target;
