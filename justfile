@@ -60,6 +60,13 @@ conformance: tools
     cargo build --locked --workspace --bins
     cargo test --locked --package it conformance -- --nocapture --test-threads=1
 
+# Speed and memory of mcp-proxy, beside a handler without a child and another bridge
+[group('test')]
+bench-proxy *arguments:
+    cargo build --release --locked --package mcp-proxy --package bench
+    [ -x .tools/bench/bin/mcp-proxy ] || cargo install --quiet --locked --root .tools/bench mcp-proxy --version 0.6.0
+    @target/release/bench-proxy {{ arguments }}
+
 # The stack on Docker: brought up, signed in to, used, taken down
 [group('test')]
 [no-exit-message]

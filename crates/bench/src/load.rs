@@ -112,7 +112,7 @@ pub async fn run(target: &Target, shape: Shape, until: Until) -> Result<Outcome>
     for caller in &mut callers {
         caller.call().await?;
     }
-    let share = match until {
+    let each = match until {
         Until::Calls(calls) => calls.div_ceil(callers.len()),
         Until::Time(_) => usize::MAX,
     };
@@ -123,7 +123,7 @@ pub async fn run(target: &Target, shape: Shape, until: Until) -> Result<Outcome>
         running.spawn(async move {
             let mut times: Vec<u32> = Vec::new();
             let mut now = Instant::now();
-            while times.len() < share
+            while times.len() < each
                 && !matches!(until, Until::Time(limit) if now.duration_since(begun) >= limit)
             {
                 caller.call().await?;

@@ -6,10 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The revision of the older era that clients ask for.
-pub const LEGACY: &str = "2025-11-25";
-/// The revision without sessions.
-pub const MODERN: &str = "2026-07-28";
+const LEGACY: &str = "2025-11-25";
+const MODERN: &str = "2026-07-28";
 
 /// Which of the two a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

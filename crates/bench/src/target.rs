@@ -10,7 +10,7 @@ use testkit::process::{self, Command, Logs, Process};
 use testkit::wait::{self, PATIENCE};
 
 use crate::connection::{Answer, Connection};
-use crate::message::{self, Era, INITIALIZED, MODERN};
+use crate::message::{self, Era, INITIALIZED};
 
 /// One of the measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,17 +169,18 @@ impl Target {
             self.path, self.address
         );
         if let Some(id) = session {
-            head += &format!(
-                "mcp-session-id: {id}\r\nmcp-protocol-version: {}\r\n",
-                message::LEGACY
-            );
+            head.push_str("mcp-session-id: ");
+            head.push_str(id);
+            head.push_str("\r\nmcp-protocol-version: 2025-11-25\r\n");
         }
         if self.kind == Kind::OursModern
             && let Some(tool) = tool
         {
-            head += &format!(
-                "mcp-protocol-version: {MODERN}\r\nmcp-method: tools/call\r\nmcp-name: {tool}\r\n"
+            head.push_str(
+                "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: ",
             );
+            head.push_str(tool);
+            head.push_str("\r\n");
         }
         head.into_bytes()
     }
