@@ -12,7 +12,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{ConfigError, Setting};
 
-pub use request::{QuietPaths, REQUEST_ID_HEADER, RequestSpan, request_id, request_logger};
+pub use request::{
+    QuietPaths, REQUEST_ID_HEADER, RequestSpan, name_answer, request_id, request_logger,
+};
 pub use untrusted::{Untrusted, untrusted};
 
 /// The variable `LOG_LEVEL`; belongs in the table of a binary whose configuration has a `log: LogConfig`.

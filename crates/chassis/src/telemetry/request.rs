@@ -3,11 +3,14 @@ use std::time::Instant;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest};
 use tracing::{Level, Span};
 use tracing_actix_web::{RequestId, RootSpanBuilder, TracingLogger};
 
 use super::untrusted;
+use crate::peer::TrustedProxies;
 
 /// The header in which a proxy in front may name a request.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -29,12 +32,14 @@ pub fn request_logger() -> TracingLogger<RequestSpan> {
     TracingLogger::new()
 }
 
-/// The id of a request: `X-Request-ID` if there is exactly one and it is at most 128 visible ASCII characters, else one of our own.
+/// The id of a request: `X-Request-ID` if a [trusted proxy](TrustedProxies) sent exactly one and it is at most 128 visible ASCII
+/// characters, else one of our own.
 /// Empty only where [`request_logger`] is not in use.
 #[must_use]
 pub fn request_id(request: &HttpRequest) -> String {
     let mut given = request.headers().get_all(REQUEST_ID_HEADER);
     if let (Some(id), None) = (given.next(), given.next())
+        && TrustedProxies::sent(request)
         && let Ok(id) = id.to_str()
         && is_well_formed(id)
     {
@@ -48,6 +53,21 @@ pub fn request_id(request: &HttpRequest) -> String {
 
 fn is_well_formed(id: &str) -> bool {
     (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The middleware that puts the id of the request into the answer, so that a person can name it. It goes inside of
+/// [`request_logger`]; what a [quiet path](QuietPaths) answers well is left alone.
+pub async fn name_answer<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let mut response = next.call(request).await?;
+    let is_quiet = response.status().is_success() && is_quiet(response.request());
+    if !is_quiet && let Ok(id) = HeaderValue::from_str(&request_id(response.request())) {
+        let name = HeaderName::from_static(REQUEST_ID_HEADER);
+        response.headers_mut().insert(name, id);
+    }
+    Ok(response)
 }
 
 /// What [`request_logger`] writes.

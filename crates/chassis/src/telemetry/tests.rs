@@ -2,11 +2,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use actix_web::http::header;
+use actix_web::middleware::from_fn;
 use actix_web::test as server;
 use actix_web::{App, HttpResponse, web};
 use tracing::instrument::WithSubscriber;
 
 use super::*;
+use crate::peer::TrustedProxies;
 
 /// A writer that keeps what it gets.
 #[derive(Clone, Default)]
@@ -36,8 +38,19 @@ fn log(level: &str, format: LogFormat) -> LogConfig {
     }
 }
 
-/// Sends one request to a small app and returns what was logged.
+/// Sends one request to a small app behind a trusted proxy and returns what was logged.
 async fn logged(level: &str, format: LogFormat, request: server::TestRequest) -> String {
+    answered("private", level, format, request).await.0
+}
+
+/// The same with other trusted proxies; also returns the request id in the answer.
+async fn answered(
+    trusted: &str,
+    level: &str,
+    format: LogFormat,
+    request: server::TestRequest,
+) -> (String, String) {
+    let mut named = String::new();
     let captured = Captured::default();
     let writer = captured.clone();
     let subscriber = subscriber(&log(level, format), false, move || writer.clone()).unwrap();
@@ -57,14 +70,35 @@ async fn logged(level: &str, format: LogFormat, request: server::TestRequest) ->
                         HttpResponse::Ok().finish()
                     }),
                 )
+                .app_data(TrustedProxies::parse(&[trusted]).unwrap())
+                .wrap(from_fn(name_answer))
                 .wrap(request_logger()),
         )
         .await;
-        server::call_service(&app, request.to_request()).await;
+        let request = request.peer_addr("127.0.0.1:4711".parse().unwrap());
+        let answer = server::call_service(&app, request.to_request()).await;
+        if let Some(id) = answer.headers().get(REQUEST_ID_HEADER) {
+            id.to_str().unwrap().clone_into(&mut named);
+        }
     }
     .with_subscriber(subscriber)
     .await;
-    captured.text()
+    (captured.text(), named)
+}
+
+#[actix_web::test]
+async fn only_a_trusted_proxy_names_a_request_and_the_answer_has_the_name() {
+    let request = || {
+        server::TestRequest::get()
+            .uri("/clients/7")
+            .insert_header((REQUEST_ID_HEADER, "from-the-proxy"))
+    };
+    let (text, named) = answered("private", "info", LogFormat::Json, request()).await;
+    assert!(text.contains("from-the-proxy"), "{text}");
+    assert_eq!(named, "from-the-proxy");
+    let (text, named) = answered("off", "info", LogFormat::Json, request()).await;
+    assert!(!text.contains("from-the-proxy"), "{text}");
+    assert!(named.len() == 36 && text.contains(&named), "{named} {text}");
 }
 
 #[actix_web::test]
