@@ -42,6 +42,19 @@ pub(crate) struct MessagePage<'a> {
     pub(crate) request_id: &'a str,
 }
 
+/// The identity provider is away: try again, or go back without a code.
+#[derive(Template)]
+#[template(path = "unavailable.html")]
+pub(crate) struct UnavailablePage<'a> {
+    pub(crate) provider: &'a str,
+    /// The way to the provider, once more.
+    pub(crate) again: &'a str,
+    /// The way back to the client, with `temporarily_unavailable`.
+    pub(crate) back: &'a str,
+    pub(crate) destination: &'a str,
+    pub(crate) request_id: &'a str,
+}
+
 /// Back to an application that a browser opens only by a click.
 #[derive(Template)]
 #[template(path = "return.html")]

@@ -8,6 +8,7 @@ use oauth::secret::{BrowserCookie, FormToken, Plain};
 use oauth::{AuthorizationId, ClientId, ErrorCode, Timestamp};
 use store::StoreError;
 
+use super::sign_in::Outage;
 use crate::app::AppState;
 use crate::client_document::DocumentError;
 use crate::idp::SignInState;
@@ -127,6 +128,8 @@ pub(crate) struct Approved {
     pub(crate) id: AuthorizationId,
     pub(crate) cookie: Plain<BrowserCookie>,
     pub(crate) location: String,
+    /// The provider is known to be away: the person is told before leaving.
+    pub(crate) outage: Option<Outage>,
 }
 
 /// Why an answer does not count.
@@ -158,6 +161,7 @@ pub(crate) async fn approve(state: &AppState, answer: &Answer) -> Result<Approve
         id: approved.id.clone(),
         secret: secrets.state,
     };
+    let is_away = state.provider.outage().is_some();
     Ok(Approved {
         id: approved.id,
         cookie: secrets.cookie,
@@ -166,6 +170,7 @@ pub(crate) async fn approve(state: &AppState, answer: &Answer) -> Result<Approve
             state.keys.derivation(),
             state.policy.rules().needs_memberships(),
         ),
+        outage: is_away.then(|| Outage::of(state, approved.request, &sign_in)),
     })
 }
 

@@ -1,5 +1,7 @@
 //! `/callback` and `/login`: from the identity provider's answer to a code for the client.
 
+use std::time::Duration;
+
 use oauth::ErrorCode;
 use oauth::authorization::Authorization;
 use oauth::authorize::{AuthorizeRequest, RedirectError};
@@ -25,6 +27,36 @@ pub(crate) struct Granted {
     pub(crate) location: String,
 }
 
+/// The identity provider is away. The sign-in stands, and the person may try again or go back to the client.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    /// The way to the provider, once more.
+    pub(crate) again: String,
+    /// What the client is told if the person goes back.
+    pub(crate) back: RedirectError,
+    /// How long the provider is left alone.
+    pub(crate) wait: Duration,
+}
+
+impl Outage {
+    pub(crate) fn of(state: &AppState, request: AuthorizeRequest, sign_in: &SignInState) -> Self {
+        Self {
+            again: state.provider.sign_in_url(
+                sign_in,
+                state.keys.derivation(),
+                state.policy.rules().needs_memberships(),
+            ),
+            back: RedirectError {
+                redirect_uri: request.redirect_uri,
+                state: request.state,
+                code: ErrorCode::TemporarilyUnavailable,
+                description: "the identity provider does not answer; try again".to_owned(),
+            },
+            wait: state.provider.outage().unwrap_or_default(),
+        }
+    }
+}
+
 /// Why there is no code.
 #[derive(Debug)]
 pub(crate) enum SignInError {
@@ -33,7 +65,7 @@ pub(crate) enum SignInError {
     /// The client is told.
     Redirect(Box<RedirectError>),
     /// GitHub does not answer: a page with a way to try again. The sign-in still stands.
-    ProviderUnavailable,
+    ProviderUnavailable(Box<Outage>),
     /// The store cannot be asked: a page.
     Store(StoreError),
 }
@@ -68,7 +100,7 @@ pub(crate) async fn with_github(
     returning: &Returning,
     code: &str,
 ) -> Result<Granted, SignInError> {
-    look(state, returning).await?;
+    let authorization = look(state, returning).await?;
     let wants_memberships = state.policy.rules().needs_memberships();
     match github
         .identify(
@@ -80,9 +112,10 @@ pub(crate) async fn with_github(
         .await
     {
         Ok(identity) => finish(state, returning, &identity).await,
-        Err(GitHubError::Unavailable(why)) => {
+        Err(GitHubError::Unavailable { why, .. }) => {
             tracing::warn!(why, "GitHub does not answer");
-            Err(SignInError::ProviderUnavailable)
+            let outage = Outage::of(state, authorization.request, &returning.state);
+            Err(SignInError::ProviderUnavailable(Box::new(outage)))
         }
         Err(error) => {
             tracing::warn!(%error, "GitHub sign-in failed");

@@ -29,7 +29,10 @@ pub(crate) async fn consent(
             let approved = consent::approve(&state, &answer)
                 .await
                 .map_err(|problem| error::answer(&request, problem))?;
-            let mut response = pages::see_other(&approved.location);
+            let mut response = match &approved.outage {
+                None => pages::see_other(&approved.location),
+                Some(outage) => error::outage_page(&request, &state, outage),
+            };
             add_cookie(
                 &mut response,
                 &cookie::bind(&state, &approved.id, &approved.cookie),

@@ -15,7 +15,8 @@ use crate::app::AppState;
 use crate::client_document::DocumentError;
 use crate::flow::Refusal;
 use crate::flow::consent::{AnswerError, AuthorizeError};
-use crate::flow::sign_in::SignInError;
+use crate::flow::sign_in::{Outage, SignInError};
+use crate::pages::UnavailablePage;
 
 /// Seconds after which a client should try again when the store is away.
 const RETRY_SECONDS: &str = "2";
@@ -158,14 +159,30 @@ pub(crate) fn sign_in(request: &HttpRequest, state: &AppState, error: SignInErro
         SignInError::Redirect(error) => {
             pages::go_back(&error.redirect_uri, &error.location(&state.issuer), false)
         }
-        SignInError::ProviderUnavailable => pages::message(
-            request,
-            StatusCode::SERVICE_UNAVAILABLE,
-            "GitHub does not answer",
-            "The sign-in could not be finished because GitHub does not answer. Reload this page in a moment to try again.",
-        ),
+        SignInError::ProviderUnavailable(outage) => outage_page(request, state, &outage),
         SignInError::Store(error) => store_page(request, &error),
     }
+}
+
+/// The identity provider is away: 503 with the two ways on.
+pub(crate) fn outage_page(
+    request: &HttpRequest,
+    state: &AppState,
+    outage: &Outage,
+) -> HttpResponse {
+    let page = UnavailablePage {
+        provider: state.provider.name().unwrap_or("The identity provider"),
+        again: &outage.again,
+        back: &outage.back.location(&state.issuer),
+        destination: &outage.back.redirect_uri.destination(),
+        request_id: &chassis::telemetry::request_id(request),
+    };
+    let mut response = pages::page(StatusCode::SERVICE_UNAVAILABLE, &page);
+    let wait = outage.wait.as_secs().max(1);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(wait));
+    response
 }
 
 /// The sign-in belongs to another browser or is over.

@@ -4,19 +4,20 @@
 //! handed on.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chassis::config::Secret;
 use oauth::Subject;
 use oauth::identity::Identity;
 use oauth::pkce::CodeVerifier;
 use oauth::token::DerivationKey;
-use reqwest::header;
+use reqwest::{StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::SignInState;
+use super::breaker::Breaker;
 
 /// How long the questions of one sign-in may take together.
 const TIME_LIMIT: Duration = Duration::from_secs(6);
@@ -39,6 +40,7 @@ pub(crate) struct Options {
 pub(crate) struct GitHub {
     options: Options,
     http: reqwest::Client,
+    breaker: Breaker,
 }
 
 impl std::fmt::Debug for GitHub {
@@ -51,8 +53,12 @@ impl std::fmt::Debug for GitHub {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GitHubError {
     /// It does not answer, or answers 5xx or 429.
-    #[error("GitHub does not answer: {0}")]
-    Unavailable(String),
+    #[error("GitHub does not answer: {why}")]
+    Unavailable {
+        why: String,
+        /// When it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
+    },
     /// It refused the code: too old, used, or not ours.
     #[error("GitHub refused the sign-in: {0}")]
     Refused(String),
@@ -92,7 +98,11 @@ impl GitHub {
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(5))
             .build()?;
-        Ok(Self { options, http })
+        Ok(Self {
+            options,
+            http,
+            breaker: Breaker::default(),
+        })
     }
 
     /// Where the browser goes. The PKCE verifier is derived from the state, so it need not be stored.
@@ -124,7 +134,13 @@ impl GitHub {
         url.into()
     }
 
-    /// Exchanges the code of the callback for the person behind it, in at most six seconds.
+    /// How long it is left alone because it is known to be away.
+    pub(crate) fn outage(&self) -> Option<Duration> {
+        self.breaker.outage(Instant::now())
+    }
+
+    /// Exchanges the code of the callback for the person behind it, in at most six seconds; at once while GitHub is known to
+    /// be away.
     pub(crate) async fn identify(
         &self,
         code: &str,
@@ -132,15 +148,26 @@ impl GitHub {
         key: &DerivationKey,
         wants_memberships: bool,
     ) -> Result<Identity, GitHubError> {
-        tokio::time::timeout(
+        if let Err(wait) = self.breaker.admit(Instant::now()) {
+            let why = format!("it is left alone for {} seconds", wait.as_secs() + 1);
+            return Err(unavailable(why));
+        }
+        let answer = tokio::time::timeout(
             TIME_LIMIT,
             self.ask_who(code, state, key, wants_memberships),
         )
         .await
         .unwrap_or_else(|_| {
-            let text = format!("no answer within {} seconds", TIME_LIMIT.as_secs());
-            Err(GitHubError::Unavailable(text))
-        })
+            let seconds = TIME_LIMIT.as_secs();
+            Err(unavailable(format!("no answer within {seconds} seconds")))
+        });
+        match &answer {
+            Err(GitHubError::Unavailable { retry_after, .. }) => {
+                self.breaker.failed(Instant::now(), *retry_after);
+            }
+            _ => self.breaker.succeeded(),
+        }
+        answer
     }
 
     async fn ask_who(
@@ -255,20 +282,39 @@ fn verifier(state: &str, key: &DerivationKey) -> Option<CodeVerifier> {
     CodeVerifier::parse(&key.derive("github code verifier", state))
 }
 
+fn unavailable(why: impl Into<String>) -> GitHubError {
+    GitHubError::Unavailable {
+        why: why.into(),
+        retry_after: None,
+    }
+}
+
+/// `Retry-After` in seconds (RFC 9110 section 10.2.3); GitHub sends no dates.
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    Some(Duration::from_secs(seconds.trim().parse().ok()?))
+}
+
 /// Sends a request and reads the JSON of its answer, in bounds. Errors never carry the URL, which may hold a code.
 async fn read<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, GitHubError> {
-    let unavailable =
-        |error: reqwest::Error| GitHubError::Unavailable(error.without_url().to_string());
-    let mut response = request.send().await.map_err(unavailable)?;
+    let broken = |error: reqwest::Error| unavailable(error.without_url().to_string());
+    let mut response = request.send().await.map_err(broken)?;
     let status = response.status();
-    if status.is_server_error() || status == reqwest::StatusCode::TOO_MANY_REQUESTS {
-        return Err(GitHubError::Unavailable(format!("status {status}")));
+    let retry_after = retry_after(response.headers());
+    // A rate limit of GitHub is a 429, or a 403 with Retry-After.
+    let is_limited = status == StatusCode::TOO_MANY_REQUESTS
+        || (status == StatusCode::FORBIDDEN && retry_after.is_some());
+    if is_limited || status.is_server_error() {
+        return Err(GitHubError::Unavailable {
+            why: format!("status {status}"),
+            retry_after,
+        });
     }
     if !status.is_success() {
         return Err(GitHubError::Refused(format!("status {status}")));
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
         body.extend_from_slice(&chunk);
         if body.len() > ANSWER_LIMIT {
             return Err(GitHubError::Unexpected(format!(

@@ -1,7 +1,10 @@
 //! Identity providers: who knows the people.
 
+pub(crate) mod breaker;
 pub(crate) mod github;
 pub(crate) mod local;
+
+use std::time::Duration;
 
 use oauth::secret::{Plain, State};
 use oauth::token::DerivationKey;
@@ -73,6 +76,14 @@ impl IdentityProvider {
                     .finish();
                 format!("/login?{query}")
             }
+        }
+    }
+
+    /// How long the provider is left alone because it is known to be away.
+    pub(crate) fn outage(&self) -> Option<Duration> {
+        match self {
+            Self::GitHub(github) => github.outage(),
+            Self::Local(_) => None,
         }
     }
 

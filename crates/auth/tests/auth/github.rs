@@ -349,3 +349,111 @@ async fn a_name_taken_off_the_list_is_out_although_an_organisation_is_listed() {
     let form = refreshing(&client, &by_organisation.refresh);
     assert_eq!(after.auth.post("/token", &form).await.status, 200);
 }
+
+/// Back at the client, who shows its own way to try again.
+fn back_link(page: &Answer) -> Url {
+    let before = format!("href=\"{}", crate::sign_in::REDIRECT);
+    let (_, after) = page
+        .body
+        .split_once(&before)
+        .unwrap_or_else(|| panic!("{page:?}"));
+    let rest = after
+        .split('"')
+        .next()
+        .unwrap()
+        .replace("&#38;", "&")
+        .replace("&amp;", "&");
+    Url::parse(&format!("{}{rest}", crate::sign_in::REDIRECT)).unwrap()
+}
+
+#[tokio::test]
+async fn the_page_about_an_outage_leads_on_and_back() {
+    let fixture = start(&[]).await;
+    let client = public_client(&fixture.auth).await;
+    let leaving = fixture.approve(&client.id).await;
+    let callback = fixture.at_github(&leaving).await;
+    fixture.github.set_condition(Condition::Failing);
+    let page = fixture.come_back(&leaving.cookie, &callback).await;
+    assert_page(&page, 503);
+    assert!(!page.header("retry-after").is_empty());
+    let back = back_link(&page);
+    let told = |name: &str| {
+        let mut pairs = back.query_pairs();
+        pairs
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.into_owned())
+    };
+    assert_eq!(told("error").as_deref(), Some("temporarily_unavailable"));
+    assert_eq!(told("state").as_deref(), Some(STATE));
+    assert_eq!(told("iss").as_deref(), Some(ISSUER));
+    // The way on is the way to GitHub once more, with the same state.
+    let again = leaving.to.as_str().replace('&', "&#38;");
+    assert!(page.body.contains(&again), "{page:?} has no {again}");
+    fixture.github.set_condition(Condition::Well);
+    let callback = fixture.at_github(&leaving).await;
+    let granted = fixture.come_back(&leaving.cookie, &callback).await;
+    assert!(granted.parameter("code").is_some(), "{granted:?}");
+}
+
+#[tokio::test]
+async fn after_five_failures_nobody_waits_for_github() {
+    let fixture = start(&[]).await;
+    let client = public_client(&fixture.auth).await;
+    let leaving = fixture.approve(&client.id).await;
+    let callback = fixture.at_github(&leaving).await;
+    let (before, code) = (
+        fixture.approve(&client.id).await,
+        fixture.sign_in(&client.id).await,
+    );
+    let code = code.parameter("code").unwrap();
+    fixture.github.set_condition(Condition::Failing);
+    for _ in 0..5 {
+        assert_page(&fixture.come_back(&leaving.cookie, &callback).await, 503);
+    }
+    let asked = fixture.github.calls().len();
+    let begun = Instant::now();
+    let page = fixture.come_back(&leaving.cookie, &callback).await;
+    assert_page(&page, 503);
+    let wait: u64 = page.header("retry-after").parse().unwrap();
+    assert!((20..=30).contains(&wait), "{wait}");
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(fixture.github.calls().len(), asked, "GitHub is left alone");
+    // Whoever has not left yet is told before.
+    let held = consent_page(&ask(&fixture.auth, &client.id, &[]).await);
+    let told = decide(&fixture.auth, &held, "approve").await;
+    assert_page(&told, 503);
+    assert_eq!(told.count("set-cookie"), 1, "to try again with");
+    assert!(told.body.contains("GitHub does not answer"), "{told:?}");
+    // What needs no GitHub goes on.
+    let auth = &fixture.auth;
+    let tokens = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
+    assert_eq!(auth.verify(&tokens.access).await.status, 200);
+    let refreshed = auth
+        .post("/token", &refreshing(&client, &tokens.refresh))
+        .await;
+    assert_eq!(refreshed.status, 200);
+    drop(before);
+}
+
+#[tokio::test]
+async fn a_rate_limit_of_github_is_honoured() {
+    for status in [403, 429] {
+        let fixture = start(&[]).await;
+        let client = public_client(&fixture.auth).await;
+        let leaving = fixture.approve(&client.id).await;
+        let callback = fixture.at_github(&leaving).await;
+        fixture.github.set_condition(Condition::Limited {
+            status,
+            seconds: 77,
+        });
+        for _ in 0..2 {
+            let page = fixture.come_back(&leaving.cookie, &callback).await;
+            assert_page(&page, 503);
+            let wait: u64 = page.header("retry-after").parse().unwrap();
+            assert!((60..=77).contains(&wait), "{wait}");
+        }
+        let asked = fixture.github.calls();
+        let tokens = asked.iter().filter(|call| call.contains("access_token"));
+        assert_eq!(tokens.count(), 1, "{asked:?}");
+    }
+}

@@ -87,6 +87,13 @@ pub enum Condition {
     Well,
     /// Every answer is a 500 with an HTML page.
     Failing,
+    /// Every answer is a refusal that says when to come again, as for a rate limit.
+    Limited {
+        /// 403 or 429.
+        status: u16,
+        /// `Retry-After`.
+        seconds: u64,
+    },
     /// Every answer comes this much later.
     Slow(Duration),
 }
@@ -311,6 +318,13 @@ async fn behave(
     match condition {
         Condition::Well => {}
         Condition::Slow(delay) => tokio::time::sleep(delay).await,
+        Condition::Limited { status, seconds } => {
+            let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
+            let answer = HttpResponse::build(status)
+                .insert_header(("Retry-After", seconds))
+                .json(serde_json::json!({"message": "You have exceeded a secondary rate limit."}));
+            return Ok(request.into_response(answer));
+        }
         Condition::Failing => {
             let answer = HttpResponse::InternalServerError()
                 .content_type("text/html")
