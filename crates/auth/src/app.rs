@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as ActixApp, HttpServer};
 use anyhow::Context as _;
@@ -15,6 +16,7 @@ use chassis::private::{self, Private};
 use chassis::shutdown::Shutdown;
 use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
 use store::{EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
+use tokio::sync::Semaphore;
 
 use crate::client_document::{ClientDocuments, Internet, Network};
 use crate::flow::decisions::Decisions;
@@ -53,6 +55,8 @@ pub(crate) struct AppState {
     pub(crate) documents: ClientDocuments,
     /// How often what may be asked.
     pub(crate) limits: Limits,
+    /// Places for answers of `/verify` that wait for the store.
+    pub(crate) verifying: Semaphore,
     /// Wall-clock time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Chance.
@@ -124,6 +128,7 @@ impl App {
         )
         .context("the certificates that the system trusts cannot be read")?;
         let state = AppState {
+            verifying: Semaphore::new(settings.limits.verify_in_flight),
             limits: Limits::new(&settings.limits, is_shared.then(|| store.clone())),
             documents,
             issuer: settings.sites.issuer(),
@@ -172,9 +177,9 @@ impl App {
                 .app_data(state.clone())
                 .app_data(trusted_proxies.clone())
                 .app_data(chassis::telemetry::QuietPaths(&["/verify"]))
-                .wrap(actix_web::middleware::from_fn(
-                    crate::http::public_service::hide,
-                ))
+                .wrap(from_fn(crate::http::public_service::hide))
+                .wrap(from_fn(crate::http::head::bounded))
+                .wrap(from_fn(chassis::telemetry::name_answer))
                 .wrap(chassis::telemetry::request_logger())
                 .configure(crate::routes::public)
         })

@@ -115,6 +115,7 @@ section! {
         device_authorization: u32 = 10,
         device_authorization_total: u32 = 300,
         device_codes: u32 = 5,
+        verify_in_flight: usize = 1024,
     }
     /// A service of the installation, and its rules.
     Service {
@@ -209,6 +210,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::integer("LIMIT_DEVICE_AUTHORIZATION", "limits.device_authorization", "requests to /device_authorization per minute and address"),
     Setting::integer("LIMIT_DEVICE_AUTHORIZATION_TOTAL", "limits.device_authorization_total", "requests to /device_authorization per minute in total"),
     Setting::integer("LIMIT_DEVICE_CODES", "limits.device_codes", "wrong codes at /device per minute and address"),
+    Setting::integer("LIMIT_VERIFY_IN_FLIGHT", "limits.verify_in_flight", "answers of /verify that may wait for the store at once; beyond: 503 at once (there is no other limit on /verify, and 0 lets none wait)"),
     telemetry::LOG_LEVEL,
     telemetry::LOG_FORMAT,
 ];

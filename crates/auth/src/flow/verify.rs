@@ -18,6 +18,8 @@ pub(crate) enum VerifyError {
     InsufficientScope,
     /// 503.
     Store(StoreError),
+    /// 503, at once: too many others wait for the store.
+    Busy,
 }
 
 /// Decides. A token is known by its SHA-256 from an earlier check, or its signature, its claims and then the store are
@@ -45,6 +47,11 @@ pub(crate) async fn verify(
     claims
         .check(&state.issuer, &state.sites.resource(service), now)
         .map_err(|_| VerifyError::InvalidToken)?;
+    // What was found good before needs no place, so a store that hangs stops nobody who is known.
+    let _place = state
+        .verifying
+        .try_acquire()
+        .map_err(|_| VerifyError::Busy)?;
     let person = state
         .store
         .living_person(

@@ -16,8 +16,8 @@ use super::{error, extract};
 use crate::app::AppState;
 use crate::flow::verify::{self, VerifyError};
 
-/// Traefik itself waits for half a minute; nobody should.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// Traefik itself waits for half a minute; nobody should wait for two seconds.
+const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// Decides and renders.
 pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
@@ -46,6 +46,10 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
         Ok(Err(VerifyError::InvalidToken)) => challenge(&state, service, true),
         Ok(Err(VerifyError::InsufficientScope)) => insufficient_scope(&state, service),
         Ok(Err(VerifyError::Store(problem))) => error::unavailable(&problem),
+        Ok(Err(VerifyError::Busy)) => error::json(
+            ErrorCode::TemporarilyUnavailable,
+            "too many requests are being checked; try again",
+        ),
         Err(_) => error::json(
             ErrorCode::TemporarilyUnavailable,
             "the gateway's store does not answer; try again",

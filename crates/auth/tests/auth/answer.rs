@@ -7,7 +7,7 @@ use url::Url;
 use crate::service::ISSUER;
 
 /// Headers that say nothing about the service.
-const UNINTERESTING: [&str; 2] = ["date", "content-length"];
+const UNINTERESTING: [&str; 3] = ["date", "content-length", "x-request-id"];
 
 /// What came back.
 #[derive(Debug, Clone)]

@@ -21,6 +21,7 @@ mod hygiene;
 mod limits;
 mod login;
 mod metadata;
+mod overload;
 mod races;
 mod redirects;
 mod refresh;
