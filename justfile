@@ -2,7 +2,7 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-compose := "docker compose"
+compose := "python3 scripts/stack/compose.py"
 
 _default:
     @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
@@ -73,41 +73,197 @@ bench-proxy *arguments:
 test-stack:
     @python3 scripts/test/stack.py
 
-# Start the stack, build what is missing
+# Ask what the stack needs, check it, write .env and make the secrets; can be run again
 [group('run')]
+[no-exit-message]
+init:
+    @python3 scripts/stack/init.py
+
+# Start the stack, or some services; builds what is missing; flags of docker compose up
+[group('run')]
+[no-exit-message]
 up *arguments: _docker _secrets
-    {{ compose }} up --detach --wait {{ arguments }}
+    @{{ compose }} up --detach --wait {{ arguments }}
 
 # Stop the stack; --volumes also deletes its data
 [group('run')]
+[no-exit-message]
 down *arguments: _docker
-    {{ compose }} down {{ arguments }}
+    @{{ compose }} --profile '*' down {{ arguments }}
+
+# Restart one service, or all, with the settings that .env has now
+[group('run')]
+[no-exit-message]
+restart *services: _docker _secrets
+    @{{ compose }} up --detach --wait --force-recreate --no-deps {{ services }}
+
+# Build the images: all that are enabled, or the named ones
+[group('run')]
+[no-exit-message]
+build *arguments: _docker _secrets
+    @{{ compose }} build {{ arguments }}
+
+# Get newer base images and build on them; then `just up`
+[group('run')]
+[no-exit-message]
+pull: _docker
+    @{{ compose }} pull --ignore-buildable
+    @{{ compose }} build --pull
+
+# Add an MCP server and start it: just add notes -- npx -y @modelcontextprotocol/server-memory
+[group('run')]
+[no-exit-message]
+[positional-arguments]
+add *arguments: _docker _secrets
+    @service=$(python3 scripts/stack/added.py add "$@") && {{ compose }} build "$service" && {{ compose }} up --detach --wait
+
+# Stop an added MCP server and forget it; its volume stays
+[group('run')]
+[no-exit-message]
+remove name: _docker
+    @{{ compose }} rm --stop --force "mcp-$(printf %s '{{ name }}' | sed 's/^mcp-//')"
+    @python3 scripts/stack/added.py remove '{{ name }}'
+    @{{ compose }} up --detach --wait
+
+# The line with which each MCP client gets a service: just mcp-add [NAME]
+[group('run')]
+[no-exit-message]
+mcp-add *name: _docker
+    @python3 scripts/stack/clients.py {{ name }}
+
+# Hash a password for LOCAL_USERS
+[group('run')]
+[no-exit-message]
+hash-password: _docker
+    @{{ compose }} run --rm --no-deps --no-TTY auth hash-password
+
+# Run a command in a service, with tools that its image lacks: just exec auth curl -I https://api.github.com
+[group('look')]
+[no-exit-message]
+[positional-arguments]
+exec service *command: _docker
+    @exec python3 scripts/stack/inside.py exec "$@"
+
+# A shell in a service
+[group('look')]
+[no-exit-message]
+shell service: _docker
+    @exec python3 scripts/stack/inside.py shell '{{ service }}'
 
 # State of every service
-[group('run')]
+[group('look')]
+[no-exit-message]
 ps *arguments: _docker
     @{{ compose }} ps {{ arguments }}
 
 # Logs: just logs [SERVICE] [flags of docker compose logs, such as --follow, --since 10m, -n 100]
-[group('run')]
+[group('look')]
 [no-exit-message]
 logs *arguments: _docker
     @{{ compose }} logs {{ arguments }}
 
-# Restart one service, or all
-[group('run')]
-restart *services: _docker
-    {{ compose }} restart {{ services }}
+# Memory, processor and network of every service, once; -f goes on
+[group('look')]
+[no-exit-message]
+stats *arguments: _docker
+    @{{ compose }} stats {{ if arguments == "-f" { "" } else { "--no-stream " + arguments } }}
 
-# Build the images
-[group('run')]
-build *arguments: _docker _secrets
-    {{ compose }} build {{ arguments }}
+# Is every service up and well?
+[group('look')]
+[no-exit-message]
+health-check: _docker
+    @python3 scripts/stack/check.py health
 
-# Run a command in a service: just exec auth mcp-auth config
-[group('run')]
-exec service *command: _docker
-    {{ compose }} exec {{ service }} {{ command }}
+# Are all settings right, also in the eyes of the authorization server?
+[group('look')]
+[no-exit-message]
+validate-config: _docker _secrets
+    @python3 scripts/stack/check.py config
+
+# Are the compose files well formed, and every route guarded?
+[group('look')]
+[no-exit-message]
+validate-compose: _docker
+    @python3 scripts/stack/check.py compose
+
+# Does .env say all that it must?
+[group('look')]
+[no-exit-message]
+check-env: _docker
+    @python3 scripts/stack/check.py env
+
+# Can the services reach each other?
+[group('look')]
+[no-exit-message]
+check-network: _docker
+    @python3 scripts/stack/check.py network
+
+# Are the ports to the outside ours, or free?
+[group('look')]
+[no-exit-message]
+check-ports: _docker
+    @python3 scripts/stack/check.py ports
+
+# Do clients accept the certificates, and for how long?
+[group('look')]
+[no-exit-message]
+check-ssl: _docker
+    @python3 scripts/stack/check.py ssl
+
+# One archive for whoever helps you, without secrets
+[group('look')]
+[no-exit-message]
+diagnostic-bundle *file: _docker
+    @python3 scripts/stack/bundle.py {{ file }}
+
+# Versions of everything that takes part
+[group('look')]
+[no-exit-message]
+version: _docker
+    @python3 scripts/stack/version.py
+
+# Write registrations, grants and sealed keys to backups/
+[group('care')]
+[no-exit-message]
+backup: _docker
+    @python3 scripts/stack/backup.py save
+
+# The backups that there are
+[group('care')]
+[no-exit-message]
+backup-list:
+    @python3 scripts/stack/backup.py list
+
+# Put a backup back, the newest if none is named; flags of mcp-auth restore: --dry-run, --clear
+[group('care')]
+[no-exit-message]
+restore *arguments: _docker _secrets
+    @python3 scripts/stack/backup.py restore {{ arguments }}
+
+# Operators' commands of mcp-auth: just admin clients list, just admin users, just admin keys
+[group('care')]
+[no-exit-message]
+[positional-arguments]
+admin *arguments: _docker
+    @{{ compose }} exec auth mcp-auth "$@"
+
+# What would a client trip over?
+[group('look')]
+[no-exit-message]
+doctor *arguments: _docker
+    @{{ compose }} exec auth mcp-auth doctor {{ arguments }}
+
+# New signing keys and a new password of Redis, without a failed request
+[group('care')]
+[no-exit-message]
+rotate-secrets: _docker
+    @python3 scripts/stack/rotate.py
+
+# Delete the stack with its data, secrets and images; asks first
+[group('care')]
+[no-exit-message]
+clean-all *flags: _docker
+    @python3 scripts/stack/clean.py {{ flags }}
 
 [no-exit-message]
 _docker:

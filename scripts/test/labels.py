@@ -28,21 +28,22 @@ def compare(config: str) -> None:
     shipped = (ROOT / "traefik" / "dynamic" / "services.yml").read_text()
     assert f"authResponseHeaders: [{', '.join(headers)}]" in shipped, "traefik/dynamic/services.yml lists other identity headers than chassis::identity"
 
-    services = {name: service for name, service in json.loads(config)["services"].items() if name.startswith("mcp-")}
-    assert services, "no MCP service"
+    services = {name: service for name, service in json.loads(config)["services"].items() if "traefik.enable" in (service.get("labels") or {})}
+    assert len(services) > 5, sorted(services)
+    guard = "traefik.http.middlewares.mcp-auth.forwardauth"
     for name, service in services.items():
-        guard = f"traefik.http.middlewares.{name}-auth.forwardauth"
         wanted = {
             "traefik.enable": "true",
             f"traefik.http.routers.{name}.rule": f"Host(`{name}.localhost`) && (Path(`/mcp`) || Path(`/mcp/`)) && "
                                                  "(Method(`GET`) || Method(`HEAD`) || Method(`POST`) || Method(`DELETE`) || Method(`OPTIONS`))",
-            f"traefik.http.routers.{name}.middlewares": f"mcp-cors@file,{name}-auth,mcp-strip@file",
-            f"{guard}.address": f"http://auth:8000/verify?resource={name}",
+            f"traefik.http.routers.{name}.middlewares": "mcp-guard",
+            "traefik.http.middlewares.mcp-guard.chain.middlewares": "mcp-cors@file,mcp-auth,mcp-strip@file",
+            # The service is the one of the host that the router matched (docs/decisions/0011).
+            f"{guard}.address": "http://auth:8000/verify",
             f"{guard}.trustforwardheader": "false",
             f"{guard}.authrequestheaders": "Authorization",
             f"{guard}.authresponseheaders": ",".join(headers),
             f"{guard}.maxresponsebodysize": "65536",
-            f"traefik.http.services.{name}.loadbalancer.server.port": "3000",
         }
         assert service.get("labels") == wanted, f"{name}: {service.get('labels')} instead of {wanted}"
 

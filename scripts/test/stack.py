@@ -3,6 +3,9 @@
 
     stack.py [--keep]      --keep leaves it running afterwards
 
+Then every command of docs/how-to/troubleshooting.md is taken from the page and run, and the stack is hurt: a service is killed, Redis stopped,
+secrets are rotated, everything is deleted and restored from a backup.
+
 Uses a project, networks, volumes, images and secrets of its own, so that a stack that runs on this machine is not touched.
 Where there is no engine, the script DOCKER_READY (or ../shared/tools/docker-ready) is run to get one.
 Ends with a line `stack: N passed, N failed`.
@@ -17,20 +20,28 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
 
+import guide
+import init
 import labels
+import services
 import story
+from browser import ask
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = "mcp-gateway-test"
 PREBUILT = ROOT / "deploy" / "docker" / "prebuilt"
-IMAGES = ("traefik:v3.7.15", "redis:7.4-bookworm", "python:3.12-slim-bookworm", "gcr.io/distroless/cc-debian12:nonroot")
+GUIDE = ROOT / "docs" / "how-to" / "troubleshooting.md"
+IMAGES = ("traefik:v3.7.15", "redis:7.4-bookworm", "python:3.12-slim-bookworm", "node:22-bookworm-slim", "debian:bookworm-slim",
+          "gcr.io/distroless/cc-debian12:nonroot")
 # The images are Debian 12: what was built against a newer C library does not run in them.
 IMAGE_GLIBC = (2, 36)
-SERVICES = ("traefik", "auth", "redis", "mcp-fetch")
+MCP = ("mcp-echo", "mcp-everything", "mcp-fetch", "mcp-fetchs", "mcp-memory", "mcp-time")
+SERVICES = ("traefik", "auth", "redis", *MCP)
 
 
 class Stop(Exception):
@@ -73,7 +84,10 @@ class Stack:
             "COMPOSE_PROJECT_NAME": PROJECT,
             "COMPOSE_ENV_FILES": str(place / "env"),
             "COMPOSE_FILE": f"{ROOT / 'docker-compose.yml'}:{ROOT / 'scripts/test/stack.yml'}",
+            "STACK_ADDED": str(place / "added"),
+            "BACKUP_DIR": str(place / "backups"),
             "SECRETS_DIR": str(place / "secrets"),
+            **{f"{name.upper().replace('-', '_')}_ENABLED": "true" for name in MCP},
             "IMAGE_TAG": "test",
             "DOMAIN": "localhost",
             "PUBLIC_SCHEME": "http",
@@ -93,8 +107,14 @@ class Stack:
         if name != "glibc" or tuple(int(part) for part in version.split(".")[:2]) > IMAGE_GLIBC:
             return False
         PREBUILT.mkdir(exist_ok=True)
-        for program in ("mcp-auth", "mcp-proxy"):
-            shutil.copy2(self.binaries / program, PREBUILT / program)
+        shutil.copy2(self.binaries / "mcp-auth", PREBUILT / "mcp-auth")
+        # mcp-proxy has to run in any image, also in one that holds nothing else.
+        target = f"{platform.machine()}-unknown-linux-gnu"
+        print("stack: building mcp-proxy with its C library inside", flush=True)
+        run(["cargo", "build", "--quiet", "--locked", "--target", target, "--package", "mcp-proxy", "--package", "mcp-echo"],
+            env={**os.environ, "RUSTFLAGS": "-C target-feature=+crt-static"})
+        for program in ("mcp-proxy", "mcp-echo"):
+            shutil.copy2(self.binaries.parent / target / "debug" / program, PREBUILT / program)
         return True
 
     def just(self, *arguments: str) -> str:
@@ -103,7 +123,7 @@ class Stack:
         return done.stdout + done.stderr
 
     def compose(self, *arguments: str) -> str:
-        return run(["docker", "compose", *arguments], env=self.environment).stdout
+        return run([sys.executable, "scripts/stack/compose.py", *arguments], env=self.environment).stdout
 
 
 class Checks:
@@ -142,7 +162,7 @@ def hardened(stack: Stack) -> None:
         container = inspect(stack, service)
         host = container["HostConfig"]
         assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"], f"{service}: {host}"
-        if service in ("auth", "mcp-fetch"):
+        if service not in ("traefik", "redis"):
             assert container["Config"]["User"] == "65532:65532", f"{service} runs as {container['Config']['User']!r}"
     limits = inspect(stack, "mcp-fetch")["HostConfig"]
     assert limits["Memory"] == 512 << 20 and limits["PidsLimit"] == 256, limits
@@ -177,20 +197,98 @@ def logs_of_one(stack: Stack) -> None:
     assert "auth-1" in text and "redis-1" not in text, text
 
 
-def restarted(stack: Stack, *services: str) -> None:
-    stack.just("restart", *services)
+def restarted(stack: Stack, *names: str) -> None:
+    stack.just("restart", *names)
     stack.just("up")
 
 
+def added_and_removed(stack: Stack) -> None:
+    """A new server in one line: reachable when `just add` returns, guarded like the others, gone after `just remove`."""
+    stack.just("add", "notes", "--volume", "--env", "MEMORY_FILE_PATH=/data/memory.jsonl", "--", "npx", "-y", "@modelcontextprotocol/server-memory@2026.8.31")
+    services.CALLS["mcp-notes"] = services.CALLS["mcp-memory"]
+    services.call(stack.port, "mcp-notes", stack.password)
+    for arguments, said in ((("add", "notes", "--", "npx", "x"), "is there already"), (("add", "Notes!", "--", "npx", "x"), "cannot be part of a host name"),
+                            (("add", "other", "--", "my-server"), "--image"), (("remove", "fetch"), "was not added")):
+        refused = run(["./justw", *arguments], env=stack.environment, check=False)
+        assert refused.returncode != 0 and said in refused.stderr, f"just {' '.join(arguments)}: {refused.returncode} {refused.stderr}"
+    stack.just("remove", "notes")
+    assert "mcp-notes" not in stack.compose("ps", "--all")
+
+
+def unguarded_is_found(stack: Stack, place: Path) -> None:
+    """A route without its guard would be open to everybody: the check says so."""
+    hole = place / "hole.yml"
+    hole.write_text(json.dumps({"services": {"mcp-hole": {"image": "scratch", "labels": {"traefik.enable": "true", "traefik.http.routers.mcp-hole.rule": "Host(`x`)"}}}}))
+    done = run(["./justw", "validate-compose"], env=stack.environment | {"COMPOSE_FILE": f"{stack.environment['COMPOSE_FILE']}:{hole}"}, check=False)
+    assert done.returncode == 1 and "WRONG mcp-hole: its route mcp-hole would be open" in done.stdout, done.stdout + done.stderr
+
+
+def bundle_has_no_secret(stack: Stack, place: Path) -> None:
+    file = place / "bundle.tar.gz"
+    stack.just("diagnostic-bundle", str(file))
+    assert file.stat().st_mode & 0o077 == 0, oct(file.stat().st_mode)
+    with tarfile.open(file) as archive:
+        texts = {entry.name: archive.extractfile(entry).read().decode() for entry in archive if entry.isfile()}  # type: ignore[union-attr]
+    for part in ("version.txt", "configuration.json", "check-health.txt", "auth-config.txt", "stats.txt", "logs/auth.log", "logs/mcp-fetch.log"):
+        assert texts.get(f"diagnostics/{part}", "").strip(), f"{part} is empty"
+    hidden = [path.read_text() for path in (place / "secrets").iterdir()] + [stack.environment["LOCAL_USERS"].split(":")[1], stack.password]
+    for name, text in texts.items():
+        assert not any(value and value in text for value in hidden), f"{name} shows a secret"
+
+
+def killed(stack: Stack) -> None:
+    """A service that dies is back by itself."""
+    run(["docker", "kill", "--signal", "KILL", inspect(stack, "mcp-time")["Id"]])
+    stack.just("up")
+    services.call(stack.port, "mcp-time", stack.password)
+
+
+def redis_away(stack: Stack) -> None:
+    """No answer is wrong meanwhile, and nobody has to sign in again."""
+    token = services.sign_in(stack.port, "mcp-time", stack.password)
+    stack.compose("stop", "redis")
+    answer = story.initialize(stack.port, "eyJhbGciOiJFUzI1NiJ9.e30.x", "mcp-time")
+    assert answer.status in (401, 503), f"a forged token: {answer.status}"
+    answer = ask("POST", f"http://auth.localhost:{stack.port}/token", body="grant_type=refresh_token&refresh_token=x&client_id=x",
+                 headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status in (400, 401, 503), f"/token: {answer.status} {answer.body}"
+    stack.compose("start", "redis")
+    stack.just("up")
+    services.Session(stack.port, "mcp-time", token).close()
+
+
+def health_check_for_cron(stack: Stack) -> None:
+    """Silent while all is well; says what is wrong, and fails, when something is."""
+    def cron() -> subprocess.CompletedProcess[str]:
+        return run(["scripts/health-check.sh"], env=stack.environment, check=False)
+    well = cron()
+    assert (well.returncode, well.stdout) == (0, ""), well.stdout
+    stack.compose("stop", "mcp-time")
+    wrong = cron()
+    assert wrong.returncode == 1 and "WRONG mcp-time" in wrong.stdout, f"{wrong.returncode} {wrong.stdout}"
+    stack.just("up")
+
+
+def guide_of_operators(stack: Stack, done: Checks) -> None:
+    tools = Path(os.environ.get("GATEWAY_TOOLS") or ROOT / ".tools") / "bin"
+    environment = stack.environment | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "AUTH": f"http://auth.localhost:{stack.port}",
+                                       "SERVICE": f"http://mcp-fetch.localhost:{stack.port}"}
+    for command in guide.commands(GUIDE):
+        done.check(f"guide, line {command.line}: {command.text[:80]}", guide.run, command, ROOT, environment)
+
+
 def checks(stack: Stack, done: Checks, place: Path) -> None:
-    done.check("labels say what traefik/dynamic says", labels.compare, stack.compose("config", "--format", "json"))
+    done.check("labels say what traefik/dynamic says", labels.compare, stack.compose("--profile", "*", "config", "--format", "json"))
     done.check(".env.example names what the stack reads", labels.settings_documented)
+    done.check("just init without a terminal", init.without_terminal, place)
+    done.check("just init at a terminal", init.at_a_terminal, place)
     if not done.check("just build", stack.just, "build") or not done.check("just up", stack.just, "up"):
         raise Stop("the stack does not come up")
     done.check("just ps: all are healthy", all_healthy, stack)
     done.check("only Traefik has ports", only_traefik_published, stack)
     done.check("no privilege, nothing to write to, limits", hardened, stack)
     done.check("no secret in settings or arguments", no_secret_in_sight, stack, place / "secrets")
+    done.check("a route without a guard is found", unguarded_is_found, stack, place)
     done.check("without a token: 401 and the way to one", story.challenge, stack.port)
     done.check("/verify has no route", story.no_verify, stack.port)
     gateway = json.loads(run(["docker", "network", "inspect", f"{PROJECT}-edge"]).stdout)[0]["IPAM"]["Config"][0]["Gateway"]
@@ -200,8 +298,16 @@ def checks(stack: Stack, done: Checks, place: Path) -> None:
             done.check("just restart", restarted, stack)
             done.check("its token outlives the restart of every service", client.token_works)
             done.check("once revoked, the next call ends at the sign-in", client.revoke)
+    for service in services.CALLS:
+        done.check(f"a person signs in to {service} and calls a tool", services.call, stack.port, service, stack.password)
     done.check("just logs auth -n 5", logs_of_one, stack)
     done.check("Traefik logs no warning and no error", traefik_is_content, stack)
+    done.check("just add, just remove", added_and_removed, stack)
+    done.check("just diagnostic-bundle holds no secret", bundle_has_no_secret, stack, place)
+    done.check("a killed service is back", killed, stack)
+    done.check("Redis away and back", redis_away, stack)
+    done.check("scripts/health-check.sh", health_check_for_cron, stack)
+    guide_of_operators(stack, done)
 
 
 def main() -> int:

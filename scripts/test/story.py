@@ -29,8 +29,8 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def mcp_url(port: int) -> str:
-    return f"http://{SERVICE}.localhost:{port}/mcp"
+def mcp_url(port: int, service: str = SERVICE) -> str:
+    return f"http://{service}.localhost:{port}/mcp"
 
 
 INITIALIZE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
@@ -38,9 +38,9 @@ INITIALIZE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "par
 MCP_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 
-def initialize(port: int, token: str | None):
+def initialize(port: int, token: str | None, service: str = SERVICE):
     authorization = {"Authorization": f"Bearer {token}"} if token else {}
-    return ask("POST", mcp_url(port), body=INITIALIZE, headers=MCP_HEADERS | authorization)
+    return ask("POST", mcp_url(port, service), body=INITIALIZE, headers=MCP_HEADERS | authorization)
 
 
 def challenge(port: int) -> None:

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Asks what the stack needs, checks it, and writes .env (mode 0600).
+
+Can be run again: what .env says is offered as the answer, and lines that it does not ask about are kept as they are. Answers may come from
+the environment (DOMAIN, ACME_EMAIL, GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET, ALLOWED_GITHUB_USERS), so that it runs without a terminal.
+Nothing is sent anywhere but to GitHub, to see whether it knows the OAuth app.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from make_secrets import settings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ENV = ROOT / ".env"
+# Where GitHub is; another address is for tests and for GitHub Enterprise.
+GITHUB = os.environ.get("GITHUB_URL", "https://github.com").rstrip("/")
+
+
+class Problem(Exception):
+    """Why an answer cannot be right."""
+
+
+def domain(value: str) -> str:
+    value = value.strip().rstrip(".").lower()
+    if value == "localhost":
+        return value
+    if not re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?", value):
+        raise Problem(f"{value!r} is no domain; write it like example.com, without https:// and without auth. in front")
+    return value
+
+
+def email(value: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value.strip()):
+        raise Problem(f"{value!r} is no e-mail address")
+    return value.strip()
+
+
+def client_id(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{10,64}", value.strip()):
+        raise Problem("GitHub shows the client id on the page of the OAuth app; it looks like Ov23li1a2B3c4D5e6F7g")
+    return value.strip()
+
+
+def client_secret(value: str) -> str:
+    if len(value.strip()) < 20:
+        raise Problem("that is too short; make a new client secret on the page of the OAuth app and paste all of it")
+    return value.strip()
+
+
+def people(value: str) -> str:
+    names = [name.strip().lstrip("@") for name in value.split(",") if name.strip()]
+    wrong = [name for name in names if name != "*" and not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38}", name)]
+    if wrong or not names:
+        raise Problem(f"{', '.join(wrong) or 'nobody'}: write GitHub names with commas between; * is everybody with a GitHub account")
+    return ",".join(names)
+
+
+class Asker:
+    """Asks at the terminal, or takes what the environment says when there is none."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        self.known = known
+        self.interactive = sys.stdin.isatty()
+
+    def ask(self, name: str, question: str, parse, *, secret: bool = False) -> str:
+        offered = self.known.get(name, "")
+        while True:
+            if self.interactive:
+                shown = "keep the present one" if secret and offered else offered
+                prompt = f"{question}{f' [{shown}]' if shown else ''}: "
+                answer = (getpass.getpass(prompt) if secret else input(prompt)).strip() or offered
+            else:
+                answer = offered
+            try:
+                if not answer:
+                    raise Problem(f"{name} is needed")
+                return parse(answer)
+            except Problem as problem:
+                if not self.interactive:
+                    sys.exit(f"just: {name}: {problem}")
+                print(f"  {problem}")
+                offered = ""
+
+
+def warn(text: str) -> None:
+    print(f"  note: {text}")
+
+
+def check_dns(name: str) -> None:
+    """Do the hosts lead to this machine?"""
+    if name == "localhost":
+        return
+    ours = addresses_of_this_machine()
+    for host in (f"auth.{name}", f"mcp-fetch.{name}"):
+        try:
+            found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)}
+        except OSError:
+            warn(f"{host} has no address yet; point auth.{name} and mcp-fetch.{name} (or *.{name}) at this machine before `just up`")
+            continue
+        if not found & ours:
+            warn(f"{host} leads to {', '.join(sorted(found))}, which is none of this machine's own addresses; that is right behind a router or load balancer that forwards 80 and 443")
+
+
+def addresses_of_this_machine() -> set[str]:
+    found = subprocess.run(["hostname", "-I"], text=True, capture_output=True, check=False).stdout.split()
+    return {*found, "127.0.0.1", "::1"}
+
+
+def check_ports() -> None:
+    for port in (80, 443):
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                warn(f"something listens on port {port} already; unless it is this stack, stop it (`sudo lsof -i :{port}`) or set HTTP_PORT and HTTPS_PORT in .env")
+
+
+def check_github(identity: str, secret: str) -> None:
+    """GitHub tells a wrong client id or secret from a wrong code: it is asked to redeem a code that cannot exist."""
+    form = urllib.parse.urlencode({"client_id": identity, "client_secret": secret, "code": "0" * 20}).encode()
+    request = urllib.request.Request(f"{GITHUB}/login/oauth/access_token", data=form, headers={"Accept": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            said = json.load(answer).get("error", "")
+    except urllib.error.HTTPError as error:
+        said = "incorrect_client_credentials" if error.code == 404 else f"status {error.code}"
+    except (OSError, ValueError) as error:
+        warn(f"{GITHUB} could not be asked about the OAuth app ({getattr(error, 'reason', error)}); `just up` goes on without")
+        return
+    if said == "bad_verification_code":
+        print("  GitHub knows the OAuth app, and the secret is right.")
+    elif said == "incorrect_client_credentials":
+        warn("GitHub does not know this client id with this secret; compare both with the page of the OAuth app")
+    else:
+        warn(f"GitHub answered {said!r} about the OAuth app")
+
+
+def write(answers: dict[str, str]) -> None:
+    """Replaces the lines of the answers; every other line stays."""
+    template = ENV if ENV.exists() else ROOT / ".env.example"
+    lines = template.read_text(encoding="utf-8").splitlines()
+    for name, value in answers.items():
+        # Where it is set, else where it stands commented out, else at the end.
+        places = [index for mark in ("", "#") for index, line in enumerate(lines) if line.startswith(f"{mark}{name}=")]
+        if places:
+            lines[places[0]] = f"{name}={quoted(value)}"
+        else:
+            lines.append(f"{name}={quoted(value)}")
+    fresh = ROOT / ".env.new"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    fresh.chmod(0o600)
+    fresh.replace(ENV)
+
+
+def quoted(value: str) -> str:
+    """In single quotes Compose takes a value as it is."""
+    return value if re.fullmatch(r"[A-Za-z0-9@._,:/*+-]*", value) else f"'{value}'"
+
+
+def main() -> None:
+    asker = Asker({**settings(), **{name: value for name, value in os.environ.items() if value}})
+    print("What the stack needs. Enter keeps what stands in brackets.\n")
+    answers = {"DOMAIN": asker.ask("DOMAIN", "Domain (the hosts will be auth.DOMAIN and mcp-<name>.DOMAIN; localhost to try it here)", domain)}
+    check_dns(answers["DOMAIN"])
+    if answers["DOMAIN"] == "localhost":
+        answers |= {"PUBLIC_SCHEME": "http"}
+    else:
+        check_ports()
+        answers["ACME_EMAIL"] = asker.ask("ACME_EMAIL", "E-mail for Let's Encrypt", email)
+    if asker.known.get("IDENTITY_PROVIDER", "github") == "github":
+        scheme = answers.get("PUBLIC_SCHEME", "https")
+        print(f"\nAn OAuth app of https://github.com/settings/developers with the callback URL {scheme}://auth.{answers['DOMAIN']}/callback")
+        answers["GITHUB_CLIENT_ID"] = asker.ask("GITHUB_CLIENT_ID", "Its client id", client_id)
+        answers["GITHUB_CLIENT_SECRET"] = asker.ask("GITHUB_CLIENT_SECRET", "Its client secret", client_secret, secret=True)
+        check_github(answers["GITHUB_CLIENT_ID"], answers["GITHUB_CLIENT_SECRET"])
+        if not any(asker.known.get(name) for name in ("ALLOWED_GITHUB_ORGS", "ALLOWED_GITHUB_TEAMS")) or asker.known.get("ALLOWED_GITHUB_USERS"):
+            answers["ALLOWED_GITHUB_USERS"] = asker.ask("ALLOWED_GITHUB_USERS", "Who may come in (GitHub names, commas between)", people)
+    write(answers)
+    subprocess.run([sys.executable, str(Path(__file__).with_name("make_secrets.py"))], check=True)
+    print("\nWrote .env, and the secrets that are made here. Next: just up")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (KeyboardInterrupt, EOFError):
+        sys.exit("\njust: nothing was written")
+    except OSError as error:
+        sys.exit(f"just: {error}")

@@ -1,0 +1,132 @@
+"""`just init` in a copy of the checkout, with and without a terminal, and a GitHub that knows one OAuth app."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+APP = {"client_id": "Ov23liTestTestTest00", "client_secret": "0123456789abcdef0123456789abcdef01234567"}
+PATIENCE = 30.0
+
+
+@contextlib.contextmanager
+def github() -> Iterator[str]:
+    """Answers as GitHub does: a wrong code for the right app, wrong credentials for any other."""
+    class Token(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            known = self.path == "/login/oauth/access_token" and all(form.get(name) == value for name, value in APP.items())
+            body = json.dumps({"error": "bad_verification_code" if known else "incorrect_client_credentials"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Token)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def copy(place: Path) -> Path:
+    there = place / "checkout"
+    shutil.copytree(ROOT / "scripts", there / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("docker-compose.yml", ".env.example"):
+        shutil.copy2(ROOT / file, there / file)
+    return there
+
+
+def command(there: Path) -> list[str]:
+    return [sys.executable, str(there / "scripts/stack/init.py")]
+
+
+def environment(address: str, **more: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "GITHUB_URL": address, **more}
+
+
+def settings(there: Path) -> dict[str, str]:
+    lines = (there / ".env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def without_terminal(place: Path) -> None:
+    there = copy(place)
+    with github() as address:
+        def init(**more: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(command(there), env=environment(address, **more), text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+
+        refused = init(DOMAIN="https://example.com")
+        assert refused.returncode == 1 and "is no domain" in refused.stderr and not (there / ".env").exists(), refused.stderr
+        refused = init(DOMAIN="example.invalid")
+        assert refused.returncode == 1 and "ACME_EMAIL is needed" in refused.stderr, refused.stderr
+        answers = {"DOMAIN": "example.invalid", "ACME_EMAIL": "me@example.com", "ALLOWED_GITHUB_USERS": "octocat, @hubot"}
+        done = init(**answers, GITHUB_CLIENT_ID=APP["client_id"], GITHUB_CLIENT_SECRET=APP["client_secret"])
+        assert done.returncode == 0 and "GitHub knows the OAuth app" in done.stdout and "has no address yet" in done.stdout, done.stdout + done.stderr
+        assert (there / ".env").stat().st_mode & 0o777 == 0o600
+        found = settings(there)
+        assert found["DOMAIN"] == "example.invalid" and found["ALLOWED_GITHUB_USERS"] == "octocat,hubot", found
+        sealed = {name: (there / ".secrets" / name).read_text() for name in ("gateway_jwt_secret", "redis_password")}
+        assert all(len(value) >= 32 for value in sealed.values())
+        # Again, with one other answer: what was there is kept, a line of the operator's own too.
+        with (there / ".env").open("a") as file:
+            file.write("MY_OWN=line\n")
+        done = init(DOMAIN="example.org", GITHUB_CLIENT_SECRET="f" * 40)
+        assert done.returncode == 0 and "does not know this client id" in done.stdout, done.stdout
+        found = settings(there)
+        assert (found["DOMAIN"], found["MY_OWN"], found["ACME_EMAIL"]) == ("example.org", "line", "me@example.com"), found
+        assert sealed == {name: (there / ".secrets" / name).read_text() for name in sealed}, "a secret was made anew"
+
+
+def at_a_terminal(place: Path) -> None:
+    """A wrong answer is asked again, and the secret is not shown."""
+    there = copy(place / "terminal")
+    with github() as address:
+        process, terminal = pty.fork()
+        if process == 0:
+            os.execve(sys.executable, command(there), environment(address, TERM="dumb"))
+        shown = ""
+
+        def until(text: str) -> None:
+            nonlocal shown
+            deadline = time.monotonic() + PATIENCE
+            while text not in shown:
+                assert time.monotonic() < deadline, f"no {text!r} in {shown!r}"
+                if select.select([terminal], [], [], 0.2)[0]:
+                    shown += os.read(terminal, 4096).decode()
+
+        def answer(question: str, text: str) -> None:
+            until(question)
+            os.write(terminal, f"{text}\n".encode())
+
+        answer("Domain", "not a domain")
+        until("is no domain")
+        shown = ""
+        answer("Domain", "localhost")
+        answer("client id", APP["client_id"])
+        answer("client secret", APP["client_secret"])
+        answer("Who may come in", "octocat")
+        until("Next: just up")
+        _, status = os.waitpid(process, 0)
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert APP["client_secret"] not in shown, "the secret was shown"
+    assert settings(there)["PUBLIC_SCHEME"] == "http", settings(there)
