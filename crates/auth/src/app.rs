@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::client_document::{ClientDocuments, Internet, Network};
 use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
-use crate::keys::KeyRing;
+use crate::keys::{Keys, Surroundings};
 use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::settings::{Settings, StoreSettings, TokenSettings};
@@ -42,7 +42,7 @@ pub(crate) struct AppState {
     /// What is remembered across restarts.
     pub(crate) store: Store,
     /// Signing keys and the key of refresh tokens.
-    pub(crate) keys: KeyRing,
+    pub(crate) keys: Arc<Keys>,
     /// Access tokens that were found good.
     pub(crate) decisions: Decisions,
     /// Who knows the people.
@@ -95,17 +95,20 @@ impl App {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let is_shared = matches!(settings.store, StoreSettings::Redis { .. });
         let store = open_store(settings.store).await?;
-        let keys = KeyRing::load(
-            &store,
-            settings.jwt_secret.expose(),
-            entropy.as_ref(),
-            clock.now(),
-        )
-        .await?;
+        let readiness = Readiness::new();
         let feed = store.backend().events();
+        let key_feed = store.backend().events();
         let decisions = Decisions::new(feed.is_connected());
         tokio::spawn(decisions.clone().follow(feed));
-        let readiness = Readiness::new();
+        let surroundings = Surroundings {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            decisions: decisions.clone(),
+            latch: readiness.latch("keys"),
+        };
+        let keys = Arc::new(Keys::load(&settings.keys, surroundings).await?);
+        tokio::spawn(Arc::clone(&keys).follow(key_feed));
         {
             let store = store.clone();
             readiness.check("store", move || {
@@ -161,6 +164,16 @@ impl App {
     /// Where the public listener is.
     pub(crate) fn public_address(&self) -> std::io::Result<std::net::SocketAddr> {
         self.public_listener.local_addr()
+    }
+
+    /// Where the private listener is.
+    pub(crate) fn private_address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.private_listener.local_addr()
+    }
+
+    /// The keys of the service.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.state.keys)
     }
 
     /// Answers until the first signal, then finishes what is in flight.

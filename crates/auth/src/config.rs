@@ -85,7 +85,10 @@ section! {
     /// Keys and lifetimes.
     Tokens {
         secret: Option<Secret> = None,
+        previous_secret: Option<Secret> = None,
         algorithm: String = "ES256".to_owned(),
+        key_lifetime: Seconds = Seconds::new(30 * 24 * 3600),
+        key_published_before: Seconds = Seconds::new(oauth::key_ring::Schedule::SAFE_PUBLISH_BEFORE),
         access_token_lifetime: Seconds = Seconds::new(3600),
         refresh_token_lifetime: Seconds = Seconds::new(30 * 24 * 3600),
         refresh_grace: Seconds = Seconds::new(120),
@@ -183,7 +186,12 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("GATEWAY_JWT_SECRET", "tokens.secret", "seals the signing keys in the store; at least 32 characters")
         .secret()
         .how("Make one with: openssl rand -base64 48"),
-    Setting::text("JWT_ALGORITHM", "tokens.algorithm", "algorithm of access tokens: ES256"),
+    Setting::text("GATEWAY_JWT_SECRET_PREVIOUS", "tokens.previous_secret", "the value of GATEWAY_JWT_SECRET before it was changed; take it away when every instance has started anew")
+        .secret()
+        .how("Set it to the earlier GATEWAY_JWT_SECRET, or do not set it"),
+    Setting::text("JWT_ALGORITHM", "tokens.algorithm", "algorithm of access tokens: ES256, EdDSA or RS256; another one than before rotates the keys"),
+    Setting::seconds("KEY_LIFETIME", "tokens.key_lifetime", "how long a key signs access tokens before the next one takes over; 0 = until keys are rotated by command"),
+    Setting::seconds("KEY_PUBLISHED_BEFORE", "tokens.key_published_before", "how long a key is at /jwks before it signs; less than the default only if nobody else verifies tokens"),
     Setting::seconds("ACCESS_TOKEN_LIFETIME", "tokens.access_token_lifetime", "life of an access token"),
     Setting::seconds("REFRESH_TOKEN_LIFETIME", "tokens.refresh_token_lifetime", "life of a refresh token that is not used"),
     Setting::seconds("REFRESH_GRACE", "tokens.refresh_grace", "how long a spent refresh token still leads to its successor; 0 = strict"),

@@ -17,6 +17,7 @@ use oauth::{ServiceName, Sites};
 use crate::client_document::DocumentPolicy;
 use crate::config::{Config, LimitsConfig};
 use crate::idp::local::LocalUsers;
+use crate::keys::settings::KeySettings;
 
 /// A checked configuration.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub(crate) struct Settings {
     pub(crate) provider: ProviderSettings,
     /// Who may do what; may change while the service runs.
     pub(crate) rules: Rules,
-    pub(crate) jwt_secret: Secret,
+    /// The signing keys.
+    pub(crate) keys: KeySettings,
     pub(crate) tokens: TokenSettings,
     /// Whose client-id metadata documents are fetched.
     pub(crate) documents: DocumentPolicy,
@@ -83,8 +85,10 @@ impl Settings {
             access_token: tokens.access_token_lifetime,
             session: tokens.session,
         };
+        let rules = rules::rules(loaded, environment, &sites, policy(loaded)?, lifetimes)?;
+        let keys = KeySettings::check(loaded, rules.longest_access_token())?;
         Ok(Self {
-            rules: rules::rules(loaded, environment, &sites, policy(loaded)?, lifetimes)?,
+            rules,
             sites,
             tokens,
             public: address(
@@ -102,7 +106,7 @@ impl Settings {
             address_file: config.address_file.clone(),
             store: store(loaded)?,
             provider,
-            jwt_secret: jwt_secret(loaded)?,
+            keys,
             documents: documents(loaded)?,
             limits: config.limits.clone(),
             trusted_proxies: trusted_proxies(loaded)?,
@@ -300,26 +304,8 @@ fn policy(loaded: &Loaded<Config>) -> Result<AccessPolicy, ConfigError> {
     Ok(policy)
 }
 
-fn jwt_secret(loaded: &Loaded<Config>) -> Result<Secret, ConfigError> {
-    let secret = loaded
-        .config
-        .tokens
-        .secret
-        .clone()
-        .ok_or_else(|| loaded.missing("tokens.secret"))?;
-    let text = secret.expose();
-    let distinct: std::collections::BTreeSet<char> = text.chars().collect();
-    if text.len() < 32 || distinct.len() < 8 {
-        return Err(loaded.invalid("tokens.secret", "must be at least 32 random characters"));
-    }
-    Ok(secret)
-}
-
 fn tokens(loaded: &Loaded<Config>) -> Result<TokenSettings, ConfigError> {
     let tokens = &loaded.config.tokens;
-    if tokens.algorithm != "ES256" {
-        return Err(loaded.invalid("tokens.algorithm", "is not offered; use ES256"));
-    }
     let day = 24 * 3600;
     for (key, value, least, most) in [
         (

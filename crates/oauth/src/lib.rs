@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod error;
 pub mod id;
 pub mod identity;
+pub mod key_ring;
 pub mod metadata;
 pub mod operator;
 pub mod pkce;

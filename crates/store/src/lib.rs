@@ -24,7 +24,7 @@ pub use self::backend::{
 pub use self::clients::Registration;
 pub use self::counters::{Admission, Count, Counters, Quota};
 pub use self::embedded::EmbeddedBackend;
-pub use self::keys::{SealedKey, SealedKeyRing};
+pub use self::keys::{FirstRing, SealedKey, SealedKeyRing};
 pub use self::memory::MemoryBackend;
 pub use self::people::{PersonRecord, Pinned};
 pub use self::records::{Records, StoredRecord, Transition};

@@ -7,6 +7,7 @@ use store::Event;
 
 use super::Refusal;
 use crate::app::AppState;
+use crate::keys::CheckError;
 
 /// Ends a token. What is unknown, over, or another client's changes nothing and is not told (RFC 7009 section 2.2).
 pub(crate) async fn revoke(state: &AppState, client: &Client, token: &str) -> Result<(), Refusal> {
@@ -31,8 +32,10 @@ pub(crate) async fn revoke(state: &AppState, client: &Client, token: &str) -> Re
         }
         return Ok(());
     }
-    let Ok(claims) = state.keys.verify(token) else {
-        return Ok(());
+    let claims = match state.keys.check(token).await {
+        Ok(claims) => claims,
+        Err(CheckError::Invalid) => return Ok(()),
+        Err(CheckError::Store(error)) => return Err(error.into()),
     };
     if claims.client_id == client.id {
         let end = oauth::Timestamp::from_second(claims.exp + oauth::claims::LEEWAY).unwrap_or(now);

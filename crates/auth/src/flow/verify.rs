@@ -8,6 +8,7 @@ use store::StoreError;
 
 use super::decisions::{Decision, Fingerprint};
 use crate::app::AppState;
+use crate::keys::CheckError;
 
 /// Why not.
 #[derive(Debug)]
@@ -40,10 +41,10 @@ pub(crate) async fn verify(
         };
     }
     let begun = state.decisions.begin();
-    let claims = state
-        .keys
-        .verify(token)
-        .map_err(|_| VerifyError::InvalidToken)?;
+    let claims = state.keys.check(token).await.map_err(|error| match error {
+        CheckError::Invalid => VerifyError::InvalidToken,
+        CheckError::Store(error) => VerifyError::Store(error),
+    })?;
     claims
         .check(&state.issuer, &state.sites.resource(service), now)
         .map_err(|_| VerifyError::InvalidToken)?;

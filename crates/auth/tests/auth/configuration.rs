@@ -68,7 +68,8 @@ fn what_is_malformed_is_named_with_its_value() {
     assert_snapshot!(refused(&[("ACCESS_TOKEN_LIFETIME", "9")]), @r#"mcp-auth: ACCESS_TOKEN_LIFETIME (tokens.access_token_lifetime in gateway.toml) is "9" (environment variable ACCESS_TOKEN_LIFETIME), which must be between 10 and 2592000 seconds. life of an access token."#);
     assert_snapshot!(refused(&[("ACCESS_TOKEN_LIFETIME", "an hour")]), @r#"mcp-auth: ACCESS_TOKEN_LIFETIME (tokens.access_token_lifetime in gateway.toml) is "an hour" (environment variable ACCESS_TOKEN_LIFETIME), which is not a whole number of seconds. life of an access token."#);
     assert_snapshot!(refused(&[("REFRESH_GRACE", "301")]), @r#"mcp-auth: REFRESH_GRACE (tokens.refresh_grace in gateway.toml) is "301" (environment variable REFRESH_GRACE), which must be between 0 and 300 seconds. how long a spent refresh token still leads to its successor; 0 = strict."#);
-    assert_snapshot!(refused(&[("JWT_ALGORITHM", "HS256")]), @r#"mcp-auth: JWT_ALGORITHM (tokens.algorithm in gateway.toml) is "HS256" (environment variable JWT_ALGORITHM), which is not offered; use ES256. algorithm of access tokens: ES256."#);
+    assert_snapshot!(refused(&[("JWT_ALGORITHM", "HS256")]), @r#"mcp-auth: JWT_ALGORITHM (tokens.algorithm in gateway.toml) is "HS256" (environment variable JWT_ALGORITHM), which is not an algorithm that is offered; use ES256, EdDSA or RS256. algorithm of access tokens: ES256, EdDSA or RS256; another one than before rotates the keys."#);
+    assert_snapshot!(refused(&[("KEY_LIFETIME", "600")]), @r#"mcp-auth: KEY_LIFETIME (tokens.key_lifetime in gateway.toml) is "600" (environment variable KEY_LIFETIME), which must be 0, or at least 1320 seconds, twice KEY_PUBLISHED_BEFORE. how long a key signs access tokens before the next one takes over; 0 = until keys are rotated by command."#);
     assert_snapshot!(refused(&[("LOG_LEVEL", "loud")]), @r#"mcp-auth: LOG_LEVEL (log.level in gateway.toml) is "loud" (configuration), which is not a log level. Use one of error, warn, info, debug, trace, or a list such as "info,mcp_proxy=debug"."#);
     assert_snapshot!(github(&[("GITHUB_URL", "http://github.example")]), @r#"mcp-auth: GITHUB_URL (github.url in gateway.toml) is "http://github.example" (environment variable GITHUB_URL), which must be an https URL, because secrets are sent there. where GitHub's sign-in is; another one for GitHub Enterprise."#);
 }
@@ -131,7 +132,7 @@ async fn a_wrong_secret_for_an_existing_store_is_told() {
             "another-secret-0123456789-abcdefghijkl",
         ),
     ]);
-    assert_snapshot!(said(&run(&[], &other, store.path(), "")), @"mcp-auth: GATEWAY_JWT_SECRET does not open the keys in this store: it is not the secret that sealed them. Set the earlier value again, or start with an empty store (everybody signs in anew)");
+    assert_snapshot!(said(&run(&[], &other, store.path(), "")), @"mcp-auth: GATEWAY_JWT_SECRET does not open the keys in this store: it is not the secret that sealed them. Set the earlier value again (to change it, set GATEWAY_JWT_SECRET_PREVIOUS to the earlier value as well), or start with an empty store (everybody signs in anew)");
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::{Algorithm, Argon2, Params, Version};
+use oauth::{Clock, ManualClock};
 use reqwest::header::HOST;
 use tempfile::TempDir;
 use testkit::network::http_client;
@@ -38,7 +40,9 @@ pub(crate) struct Auth {
     pub(crate) public: SocketAddr,
     pub(crate) private: SocketAddr,
     http: reqwest::Client,
-    process: Process,
+    /// `None` when it runs in the test's own process.
+    process: Option<Process>,
+    instance: Option<auth::testing::Service>,
     settings: Vec<(String, String)>,
     directory: TempDir,
 }
@@ -76,16 +80,51 @@ impl Auth {
             public,
             private,
             http: http_client().unwrap(),
-            process,
+            process: Some(process),
+            instance: None,
             settings,
             directory,
         }
     }
 
     /// `kill -9`, and a new start on the same store.
-    pub(crate) async fn kill_and_start(mut self) -> Self {
-        self.process.kill().await.unwrap();
+    pub(crate) async fn kill_and_start(self) -> Self {
+        self.kill_and_start_with(&[]).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn kill_and_start_with(mut self, changes: &[(&str, &str)]) -> Self {
+        self.process.unwrap().kill().await.unwrap();
+        change(&mut self.settings, changes);
         Self::start_in(self.directory, self.settings).await
+    }
+
+    /// Starts within this process, on a clock that the test turns.
+    pub(crate) async fn start_at(clock: &Arc<ManualClock>, changes: &[(&str, &str)]) -> Self {
+        let settings = settings(changes);
+        let given: Vec<(&str, &str)> = settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let instance = auth::testing::start_at(&given, Arc::clone(clock) as Arc<dyn Clock>)
+            .await
+            .unwrap();
+        Self {
+            logs: Logs::default(),
+            public: instance.address,
+            private: instance.private,
+            http: http_client().unwrap(),
+            process: None,
+            instance: Some(instance),
+            settings,
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// What an instance does each half minute.
+    pub(crate) async fn keep_keys_up(&self) {
+        let instance = self.instance.as_ref().unwrap();
+        instance.keep_keys_up().await.unwrap();
     }
 
     /// Where it keeps its files.
@@ -149,13 +188,17 @@ pub(crate) fn settings(changes: &[(&str, &str)]) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
+    change(&mut settings, changes);
+    settings
+}
+
+fn change(settings: &mut Vec<(String, String)>, changes: &[(&str, &str)]) {
     for (name, value) in changes {
         settings.retain(|(known, _)| known != name);
         if !value.is_empty() {
             settings.push(((*name).to_owned(), (*value).to_owned()));
         }
     }
-    settings
 }
 
 /// Argon2id with the least work it allows: the tests sign in a hundred times.

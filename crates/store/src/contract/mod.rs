@@ -100,6 +100,8 @@ macro_rules! contract_tests {
             a_name_belongs_to_the_first_who_came,
             one_approval_and_one_answer_win,
             all_instances_get_the_same_keys,
+            one_instance_changes_the_keys,
+            a_lost_ring_is_not_replaced_while_there_are_sessions,
             there_are_at_most_so_many_clients,
             an_operators_client_stays_until_it_is_removed,
         );

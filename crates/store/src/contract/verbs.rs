@@ -8,6 +8,7 @@ use oauth::authorize::AuthorizeRequest;
 use oauth::client::Client;
 use oauth::client_metadata::ClientMetadataRequest;
 use oauth::identity::Admission;
+use oauth::key_ring::SigningKeys;
 use oauth::pkce::CodeVerifier;
 use oauth::redirect::RedirectUri;
 use oauth::session::{Lifetimes, Person, Redemption as Attempt, Revocation, Session};
@@ -16,7 +17,7 @@ use oauth::{ClientId, ScopeSet, ServiceName, Subject, SystemEntropy, TokenId};
 
 use super::events::connected;
 use super::{Fixture, PATIENCE, at, next_event};
-use crate::{Event, Pinned, Redemption, Refresh, Registration, SealedKeyRing, Store};
+use crate::{Event, FirstRing, Pinned, Redemption, Refresh, Registration, SealedKeyRing, Store};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const WRONG_VERIFIER: &str = "wrongwrongwrongwrongwrongwrongwrongwrongwro";
@@ -457,16 +458,73 @@ pub async fn all_instances_get_the_same_keys(fixture: impl Fixture) {
     let starts = (0..10).map(|number| {
         let store = stores[number % 2].clone();
         tokio::spawn(async move {
-            let fresh = SealedKeyRing {
-                derivation: number.to_string(),
-                signing: Vec::new(),
+            let fresh = ring(&number.to_string());
+            let made = store.create_key_ring(&fresh, at(0)).await.unwrap();
+            let FirstRing::Made(ring) = made else {
+                panic!("{made:?}");
             };
-            store.key_ring(&fresh, at(0)).await.unwrap().derivation
+            ring.derivation
         })
     });
     let mut rings = all(starts).await;
     rings.dedup();
     assert_eq!(rings.len(), 1, "{rings:?}");
+}
+
+fn ring(derivation: &str) -> SealedKeyRing {
+    SealedKeyRing {
+        seals: vec!["sealed".to_owned()],
+        derivation: derivation.to_owned(),
+        signing: SigningKeys::from_keys(Vec::new()),
+    }
+}
+
+/// Of ten instances that make the same step at once one makes it, and the others see that it was made.
+pub async fn one_instance_changes_the_keys(fixture: impl Fixture) {
+    let stores = [
+        Store::new(fixture.backend()),
+        Store::new(fixture.second().await),
+    ];
+    let first = &stores[0];
+    let other = stores[1].backend();
+    connected(other).await;
+    let mut events = other.events();
+    let created = first.create_key_ring(&ring(""), at(0)).await.unwrap();
+    assert_eq!(created, FirstRing::Made(ring("")));
+    let changes = (0..10).map(|number| {
+        let store = stores[number % 2].clone();
+        tokio::spawn(async move {
+            let change = |ring: &mut SealedKeyRing| {
+                let is_mine = ring.derivation.is_empty();
+                if is_mine {
+                    ring.derivation = number.to_string();
+                }
+                is_mine
+            };
+            store.change_key_ring(at(1), change).await.unwrap().unwrap()
+        })
+    });
+    let answers = all(changes).await;
+    assert_eq!(answers.iter().filter(|(_, is_mine)| *is_mine).count(), 1);
+    let seen = &answers[0].0;
+    assert!(answers.iter().all(|(ring, _)| ring == seen));
+    // Of the creation, then of the change.
+    assert_eq!(next_event(&mut events).await, Event::KeysChanged);
+    assert_eq!(next_event(&mut events).await, Event::KeysChanged);
+}
+
+/// A ring that was lost is not replaced by another that could read none of the refresh tokens; the same one comes back.
+pub async fn a_lost_ring_is_not_replaced_while_there_are_sessions(fixture: impl Fixture) {
+    let world = World::new(&fixture).await;
+    world.granted().await;
+    let store = world.store(0);
+    let refused = store.create_key_ring(&ring("new"), at(0)).await.unwrap();
+    assert_eq!(refused, FirstRing::Refused { sessions: 1 });
+    assert_eq!(store.key_ring(at(0)).await.unwrap(), None);
+    let restored = store.put_key_ring_if_gone(&ring("old"), at(0)).await;
+    assert_eq!(restored.unwrap(), ring("old"));
+    let other = store.put_key_ring_if_gone(&ring("new"), at(0)).await;
+    assert_eq!(other.unwrap(), ring("old"));
 }
 
 /// Registration is open to strangers, so it is bounded; what has expired makes room.

@@ -1,0 +1,428 @@
+//! The keys of the service: made here, kept sealed in the store, published without their private parts.
+//!
+//! Every instance holds the opened ring and looks for changes each half minute, when it is told, and when a token names a
+//! key that it does not know. Whoever finds a change due makes it, in one compare-and-swap, so no two make it both.
+
+mod ring;
+mod seal;
+pub(crate) mod settings;
+mod signing;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use chassis::health::Latch;
+use oauth::claims::AccessClaims;
+use oauth::key_ring::{self, FreshKey, Rotation, Schedule, SigningKeys};
+use oauth::token::DerivationKey;
+use oauth::{Clock, Entropy, KeyId, Timestamp};
+use store::{Event, EventFeed, FirstRing, Notice, SealedKeyRing, Store, StoreError};
+
+use self::ring::KeyRing;
+pub(crate) use self::ring::{InvalidSignature, KeyInfo};
+use self::seal::{DERIVATION, Secrets};
+use self::settings::KeySettings;
+pub(crate) use self::signing::PublishedKey;
+use self::signing::{Private, generate};
+use crate::flow::decisions::Decisions;
+
+/// A key that is not known here makes the ring be read again, at most once in this time.
+const RELOAD_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+
+/// Why there are no keys to work with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    #[error(
+        "GATEWAY_JWT_SECRET does not open the keys in this store: it is not the secret that sealed them. Set the earlier value again (to change it, set GATEWAY_JWT_SECRET_PREVIOUS to the earlier value as well), or start with an empty store (everybody signs in anew)"
+    )]
+    WrongSecret,
+    #[error("the keys in the store are damaged: {0}")]
+    Damaged(&'static str),
+    #[error(
+        "the store has sessions ({0}) but no keys, so it has lost something: new keys could read none of their refresh tokens. Restore a backup that has the keys, or start with an empty store (everybody signs in anew)"
+    )]
+    Lost(u64),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a token does not count.
+#[derive(Debug)]
+pub(crate) enum CheckError {
+    /// It was not signed by this service.
+    Invalid,
+    /// It names a key that is not known here, and the store cannot be asked about it.
+    Store(StoreError),
+}
+
+/// What was changed in a ring.
+#[derive(Debug, Default)]
+struct Changes {
+    published: Vec<(KeyId, Timestamp)>,
+    gone: Vec<KeyId>,
+    is_sealed_anew: bool,
+}
+
+impl Changes {
+    fn between(old: &SealedKeyRing, new: &SealedKeyRing) -> Self {
+        let is_in = |keys: &SigningKeys<String>, id: &KeyId| keys.get(id.as_str()).is_some();
+        let published = new
+            .signing
+            .iter()
+            .filter(|key| !is_in(&old.signing, &key.id));
+        let gone = old
+            .signing
+            .iter()
+            .filter(|key| !is_in(&new.signing, &key.id));
+        Self {
+            published: published
+                .map(|key| (key.id.clone(), key.signs_from))
+                .collect(),
+            gone: gone.map(|key| key.id.clone()).collect(),
+            is_sealed_anew: old.seals != new.seals,
+        }
+    }
+
+    fn log(&self) {
+        for (key, from) in &self.published {
+            tracing::info!(target: "audit", event = "key_published", %key, signs_from = %from,
+                "a signing key is published");
+        }
+        for key in &self.gone {
+            tracing::info!(target: "audit", event = "key_gone", %key, "a signing key is gone");
+        }
+        if self.is_sealed_anew {
+            tracing::info!(target: "audit", event = "keys_sealed_anew",
+                "the keys are sealed with another GATEWAY_JWT_SECRET or ring key");
+        }
+    }
+}
+
+/// The last time that an unknown key made the ring be read again.
+struct Reload {
+    at: Option<Instant>,
+    has_failed: bool,
+}
+
+/// The keys of the service, always as the store has them.
+pub(crate) struct Keys {
+    ring: RwLock<Arc<KeyRing>>,
+    /// The same for the life of the store.
+    derivation: DerivationKey,
+    secrets: Secrets,
+    schedule: Schedule,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    decisions: Decisions,
+    reload: tokio::sync::Mutex<Reload>,
+    latch: Latch,
+}
+
+/// What the keys need of the rest of the service.
+pub(crate) struct Surroundings {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// Decisions that rest on a key end with it.
+    pub(crate) decisions: Decisions,
+    /// Says whether the ring can be read.
+    pub(crate) latch: Latch,
+}
+
+impl Keys {
+    /// Opens the ring of the store, which is made at the first start, and makes the changes that are due.
+    pub(crate) async fn load(
+        settings: &KeySettings,
+        surroundings: Surroundings,
+    ) -> Result<Self, KeyError> {
+        let Surroundings {
+            store,
+            clock,
+            entropy,
+            decisions,
+            latch,
+        } = surroundings;
+        let secrets = Secrets::new(&settings.secret, settings.previous.as_ref());
+        let now = clock.now();
+        let sealed = if let Some(ring) = store.key_ring(now).await? {
+            ring
+        } else {
+            let fresh = first_ring(&secrets, &settings.schedule, &entropy, now).await?;
+            match store.create_key_ring(&fresh, now).await? {
+                FirstRing::Made(ring) => ring,
+                FirstRing::Refused { sessions } => return Err(KeyError::Lost(sessions)),
+            }
+        };
+        let ring = KeyRing::open(sealed, &secrets)?;
+        let keys = Self {
+            derivation: ring.derivation.clone(),
+            ring: RwLock::new(Arc::new(ring)),
+            secrets,
+            schedule: settings.schedule,
+            store,
+            clock,
+            entropy,
+            decisions,
+            reload: tokio::sync::Mutex::new(Reload {
+                at: None,
+                has_failed: false,
+            }),
+            latch,
+        };
+        keys.keep_up().await?;
+        keys.latch.ready();
+        Ok(keys)
+    }
+
+    fn ring(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The key from which refresh tokens are derived.
+    pub(crate) const fn derivation(&self) -> &DerivationKey {
+        &self.derivation
+    }
+
+    /// The public keys (`/jwks`).
+    pub(crate) fn published(&self) -> Vec<PublishedKey> {
+        self.ring().published()
+    }
+
+    /// The keys for operators.
+    pub(crate) fn infos(&self) -> Vec<KeyInfo> {
+        self.ring().infos(self.clock.now())
+    }
+
+    /// Signs an access token (RFC 9068 section 2) with the current key.
+    pub(crate) fn sign(
+        &self,
+        claims: &AccessClaims,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        self.ring().sign(claims, self.clock.now())
+    }
+
+    /// Checks header and signature with the keys that are known here, without asking the store.
+    pub(crate) fn verify(&self, token: &str) -> Result<AccessClaims, InvalidSignature> {
+        self.ring().verify(token)
+    }
+
+    /// Checks header and signature. A key that is not known here may be one that another instance has just begun to use, so
+    /// the ring is read again; at most every 5 s, so that made-up keys do not reach the store.
+    pub(crate) async fn check(&self, token: &str) -> Result<AccessClaims, CheckError> {
+        match self.verify(token) {
+            Ok(claims) => return Ok(claims),
+            Err(InvalidSignature::Forged) => return Err(CheckError::Invalid),
+            Err(InvalidSignature::UnknownKey) => {}
+        }
+        let mut reload = self.reload.lock().await;
+        let is_recent = reload
+            .at
+            .is_some_and(|at| at.elapsed() < RELOAD_AT_MOST_EVERY);
+        if !is_recent {
+            reload.at = Some(Instant::now());
+            // Until it is known to have gone well, so that a caller who gives up counts as a failure.
+            reload.has_failed = true;
+            self.read_again()
+                .await
+                .map_err(|error| CheckError::Store(unavailable(error)))?;
+            reload.has_failed = false;
+        } else if reload.has_failed {
+            return Err(CheckError::Store(unavailable(KeyError::Damaged(
+                "they could not be read a moment ago",
+            ))));
+        }
+        drop(reload);
+        self.verify(token).map_err(|_| CheckError::Invalid)
+    }
+
+    /// Makes what is due: looks for changes of others, publishes a successor, drops what is over, renews the seals.
+    pub(crate) async fn keep_up(&self) -> Result<(), KeyError> {
+        let now = self.clock.now();
+        let stored = self.stored(now).await?;
+        self.take(&stored)?;
+        let mut probe = stored.clone();
+        self.secrets.keep_up(&mut probe, self.entropy.as_ref())?;
+        let is_due = stored.signing.needs_successor(&self.schedule, now);
+        probe.signing.keep_up(&self.schedule, now, None);
+        if !is_due && probe == stored {
+            return Ok(());
+        }
+        let fresh = if is_due {
+            Some(self.fresh_key().await?)
+        } else {
+            None
+        };
+        self.change(now, |signing, seal| {
+            let fresh = fresh.clone().map(seal).transpose()?;
+            signing.keep_up(&self.schedule, now, fresh);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Publishes a successor before its time.
+    pub(crate) async fn rotate(&self) -> Result<Rotation, KeyError> {
+        let (now, fresh) = (self.clock.now(), self.fresh_key().await?);
+        self.change(now, |signing, seal| {
+            Ok(signing.rotate(&self.schedule, now, seal(fresh.clone())?))
+        })
+        .await
+    }
+
+    /// Somebody else may have the signing keys: all of them are dropped at once, and with them every access token that they
+    /// signed. Refresh tokens stay.
+    pub(crate) async fn replace(&self) -> Result<KeyId, KeyError> {
+        let (now, fresh) = (self.clock.now(), self.fresh_key().await?);
+        self.change(now, |signing, seal| {
+            Ok(signing.replace(&self.schedule, now, seal(fresh.clone())?))
+        })
+        .await
+    }
+
+    /// Keeps the ring as it should be for the life of the service.
+    pub(crate) async fn follow(self: Arc<Self>, mut feed: EventFeed) {
+        loop {
+            let looked = tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(key_ring::POLL)) => self.keep_up().await,
+                notice = feed.next() => match notice {
+                    Some(Notice::Changed(Event::KeysChanged | Event::Everything) | Notice::Restored) => {
+                        self.read_again().await
+                    }
+                    Some(Notice::Changed(_) | Notice::Lost) => continue,
+                    None => return,
+                },
+            };
+            match looked {
+                Ok(()) => self.latch.ready(),
+                // The store has a readiness of its own, and the keys that are known here are as good as before.
+                Err(error @ KeyError::Store(_)) => {
+                    tracing::warn!(%error, "the signing keys could not be looked at");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the signing keys in the store cannot be used; the ones that are known here go on");
+                    self.latch.not_ready(error.to_string());
+                }
+            }
+        }
+    }
+
+    async fn read_again(&self) -> Result<(), KeyError> {
+        let stored = self.stored(self.clock.now()).await?;
+        self.take(&stored)
+    }
+
+    /// The ring in the store. One that the store has lost is put back: new sessions would else rest on keys that nobody
+    /// finds after the next start.
+    async fn stored(&self, now: Timestamp) -> Result<SealedKeyRing, KeyError> {
+        if let Some(stored) = self.store.key_ring(now).await? {
+            return Ok(stored);
+        }
+        tracing::warn!(target: "audit", event = "keys_put_back", "the store has lost the signing keys; they are put back");
+        let ring = self.ring();
+        Ok(self.store.put_key_ring_if_gone(&ring.sealed, now).await?)
+    }
+
+    /// Goes on with this ring.
+    fn take(&self, stored: &SealedKeyRing) -> Result<(), KeyError> {
+        let held = self.ring();
+        if held.sealed == *stored {
+            return Ok(());
+        }
+        let ring = KeyRing::open(stored.clone(), &self.secrets)?;
+        let is_any_gone = !Changes::between(&held.sealed, stored).gone.is_empty();
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        if is_any_gone {
+            // After the change of ring: a decision that was begun with the old one is not remembered any more.
+            self.decisions.learn(Event::KeysChanged);
+        }
+        Ok(())
+    }
+
+    /// Changes the ring in one atomic step and goes on with it.
+    async fn change<R>(
+        &self,
+        now: Timestamp,
+        step: impl Fn(
+            &mut SigningKeys<String>,
+            &dyn Fn(FreshKey<Private>) -> Result<FreshKey<String>, KeyError>,
+        ) -> Result<R, KeyError>,
+    ) -> Result<R, KeyError> {
+        let entropy = self.entropy.as_ref();
+        let stored = self
+            .store
+            .change_key_ring(now, |ring| {
+                let old = ring.clone();
+                let mut try_step = || -> Result<(R, Changes), KeyError> {
+                    let seal = self.secrets.keep_up(ring, entropy)?;
+                    let close = |fresh: FreshKey<Private>| {
+                        Ok(FreshKey {
+                            material: seal.close(fresh.id.as_str(), &fresh.material, entropy)?,
+                            id: fresh.id,
+                            algorithm: fresh.algorithm,
+                        })
+                    };
+                    let answer = step(&mut ring.signing, &close)?;
+                    Ok((answer, Changes::between(&old, ring)))
+                };
+                let outcome = try_step();
+                if outcome.is_err() {
+                    *ring = old;
+                }
+                outcome
+            })
+            .await?;
+        let (ring, outcome) = stored.ok_or(KeyError::Damaged("they are gone from the store"))?;
+        let (answer, changes) = outcome?;
+        self.take(&ring)?;
+        changes.log();
+        Ok(answer)
+    }
+
+    async fn fresh_key(&self) -> Result<FreshKey<Private>, KeyError> {
+        fresh_key(self.schedule.algorithm, &self.entropy).await
+    }
+}
+
+fn unavailable(error: KeyError) -> StoreError {
+    match error {
+        KeyError::Store(error) => error,
+        other => StoreError::Unavailable {
+            reason: format!("the signing keys: {other}"),
+            source: None,
+        },
+    }
+}
+
+/// Makes a key where it holds up nobody.
+async fn fresh_key(
+    algorithm: key_ring::Algorithm,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<FreshKey<Private>, KeyError> {
+    let entropy = Arc::clone(entropy);
+    tokio::task::spawn_blocking(move || generate(algorithm, entropy.as_ref()))
+        .await
+        .unwrap_or(Err(KeyError::Damaged("a new signing key was not finished")))
+}
+
+async fn first_ring(
+    secrets: &Secrets,
+    schedule: &Schedule,
+    entropy: &Arc<dyn Entropy>,
+    now: Timestamp,
+) -> Result<SealedKeyRing, KeyError> {
+    let fresh = fresh_key(schedule.algorithm, entropy).await?;
+    let (seal, seals) = secrets.fresh(entropy.as_ref())?;
+    let derivation: zeroize::Zeroizing<[u8; 32]> =
+        zeroize::Zeroizing::new(oauth::entropy::bytes(entropy.as_ref()));
+    let sealed = FreshKey {
+        material: seal.close(fresh.id.as_str(), &fresh.material, entropy.as_ref())?,
+        id: fresh.id,
+        algorithm: fresh.algorithm,
+    };
+    Ok(SealedKeyRing {
+        seals,
+        derivation: seal.close(DERIVATION, derivation.as_slice(), entropy.as_ref())?,
+        signing: SigningKeys::first(sealed, schedule, now),
+    })
+}
