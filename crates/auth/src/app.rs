@@ -18,6 +18,7 @@ use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
 use store::{EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
 use tokio::sync::Semaphore;
 
+use crate::admin::token::AdminTokens;
 use crate::client_document::{ClientDocuments, Internet, Network};
 use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
@@ -75,6 +76,7 @@ pub(crate) struct App {
     state: Data<AppState>,
     private: Private,
     trusted_proxies: TrustedProxies,
+    admin_tokens: Data<AdminTokens>,
     public_listener: TcpListener,
     private_listener: TcpListener,
     address_file: Option<std::path::PathBuf>,
@@ -107,6 +109,7 @@ impl App {
             decisions: decisions.clone(),
             latch: readiness.latch("keys"),
         };
+        let admin_tokens = AdminTokens::new(&settings.keys.secret, settings.keys.previous.as_ref());
         let keys = Arc::new(Keys::load(&settings.keys, surroundings).await?);
         tokio::spawn(Arc::clone(&keys).follow(key_feed));
         {
@@ -148,6 +151,7 @@ impl App {
         Ok(Self {
             state: Data::new(state),
             trusted_proxies: settings.trusted_proxies,
+            admin_tokens: Data::new(admin_tokens),
             private: Private {
                 readiness,
                 metrics: Metrics::new("mcp_auth"),
@@ -202,7 +206,13 @@ impl App {
         .shutdown_timeout(STOP_LIMIT.as_secs())
         .listen(self.public_listener)?
         .run();
-        let private = private::serve(self.private_listener, self.private, |_| {})?;
+        let (admin_state, admin_tokens) = (self.state.clone(), self.admin_tokens);
+        let private = private::serve(self.private_listener, self.private, move |config| {
+            config
+                .app_data(admin_state.clone())
+                .app_data(admin_tokens.clone())
+                .configure(crate::routes::private);
+        })?;
         let (public_handle, private_handle) = (public.handle(), private.handle());
         shutdown.tasks().spawn(sweep(
             self.state.store.clone(),

@@ -4,8 +4,8 @@ use actix_web::guard::{self, Guard};
 use actix_web::web::{self, ServiceConfig};
 
 use crate::http::{
-    authorize, callback, consent, error, jwks, login, metadata, pages, register, registration,
-    revoke, token, verify,
+    admin, authorize, callback, consent, error, jwks, login, metadata, pages, register,
+    registration, revoke, token, verify,
 };
 
 /// Largest form and JSON body that is read, in bytes.
@@ -44,6 +44,52 @@ pub(crate) fn public(config: &mut ServiceConfig) {
         .service(get("/assets/style.css").with(pages::style))
         .service(get("/health").with(metadata::health))
         .default_service(web::to(error::not_found));
+}
+
+/// What only the private listener has, beside health and metrics. Everything needs the administration token.
+pub(crate) fn private(config: &mut ServiceConfig) {
+    let admin = web::scope("/admin")
+        .wrap(actix_web::middleware::from_fn(admin::guard))
+        .app_data(web::QueryConfig::default().error_handler(admin::bad_query))
+        .service(get("/stats").with(admin::stats))
+        .service(resource("/purge", &["POST"]).route(web::post().to(admin::purge)))
+        .service(get("/keys").with(admin::keys))
+        .service(resource("/keys/rotate", &["POST"]).route(web::post().to(admin::rotate_keys)))
+        .service(
+            resource("/keys/compromised", &["POST"]).route(web::post().to(admin::replace_keys)),
+        )
+        .service(
+            resource("/clients", &["GET", "POST"])
+                .route(web::get().to(admin::clients))
+                .route(web::post().to(admin::create_client)),
+        )
+        .service(
+            // The id of a client that is known by its document is a URL.
+            resource("/clients/{id:.+}", &["GET", "DELETE"])
+                .route(web::get().to(admin::client))
+                .route(web::delete().to(admin::delete_client)),
+        )
+        .service(get("/sessions").with(admin::sessions))
+        .service(
+            resource("/sessions/{id}", &["GET", "DELETE"])
+                .route(web::get().to(admin::session))
+                .route(web::delete().to(admin::revoke_session)),
+        )
+        .service(get("/users").with(admin::users))
+        .service(
+            resource("/users/revoke", &["POST"]).route(web::post().to(admin::revoke_everybody)),
+        )
+        .service(
+            resource("/users/{subject}/revoke", &["POST"])
+                .route(web::post().to(admin::revoke_user)),
+        )
+        .service(
+            resource("/users/{subject}/pins", &["DELETE"])
+                .route(web::delete().to(admin::forget_pins)),
+        )
+        .service(get("/users/{subject}").with(admin::user))
+        .default_service(web::to(error::not_found));
+    config.service(admin);
 }
 
 fn server_metadata(config: &mut ServiceConfig) {

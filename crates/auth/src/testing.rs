@@ -62,3 +62,10 @@ pub async fn start(
     tokio::spawn(app.run(Shutdown::new()));
     Ok(service)
 }
+
+/// The token of the administration API that belongs to a `GATEWAY_JWT_SECRET`.
+#[must_use]
+pub fn admin_token(secret: &str) -> String {
+    let secret = chassis::config::Secret::new(secret.to_owned());
+    crate::admin::token::of_secret(&secret).to_string()
+}

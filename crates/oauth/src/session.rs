@@ -18,8 +18,10 @@ use crate::scope::ScopeSet;
 use crate::secret::{Code, Hashed};
 use crate::token::{AuthorizationCode, DerivationKey, RefreshToken, Seed};
 
+mod facts;
 mod outcome;
 
+pub use facts::SessionState;
 pub use outcome::{Redeemed, Redemption, Refreshed, Revocation};
 
 /// How long a code may be redeemed, in seconds (OAuth 2.1 section 4.1.2 recommends at most ten minutes).

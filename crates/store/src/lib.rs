@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod administration;
 mod backend;
 mod clients;
 #[cfg(feature = "contract")]
@@ -17,6 +18,7 @@ mod sign_ins;
 
 use std::sync::Arc;
 
+pub use self::administration::{Listed, ListedSession, SessionFilter, Totals};
 pub use self::backend::{
     Backend, Event, EventFeed, Index, Key, Kind, Notice, OpenError, Page, Record, Scan, StoreError,
     Swap, Swapped,

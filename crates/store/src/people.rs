@@ -37,8 +37,8 @@ impl StoredRecord for PersonRecord {
 
 /// Which person a name on the allow-list belongs to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Pin {
-    subject: Subject,
+pub(crate) struct Pin {
+    pub(crate) subject: Subject,
 }
 
 impl StoredRecord for Pin {

@@ -11,6 +11,7 @@ mod answer;
 mod service;
 mod sign_in;
 
+mod administration;
 mod authorize;
 mod client_authentication;
 mod configuration;
@@ -18,6 +19,7 @@ mod consent;
 mod forgeries;
 mod github;
 mod hygiene;
+mod keys;
 mod limits;
 mod login;
 mod metadata;
