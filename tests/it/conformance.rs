@@ -79,6 +79,16 @@ async fn revision_2025_11_25_with_a_server_on_the_npm_sdk() -> Result<()> {
 }
 
 #[tokio::test]
+async fn revision_2026_07_28_with_a_legacy_server() -> Result<()> {
+    let run = Run {
+        revision: "2026-07-28",
+        server: Server::Legacy,
+        scenarios: 37,
+    };
+    run.judge().await
+}
+
+#[tokio::test]
 async fn revision_2026_07_28_with_a_dual_era_server() -> Result<()> {
     let run = Run {
         revision: "2026-07-28",

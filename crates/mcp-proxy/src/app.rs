@@ -31,6 +31,7 @@ use crate::http::origin::Allowed;
 use crate::metrics::Counted;
 use crate::modern::era::{Verdict, probe};
 use crate::modern::pool::Pool;
+use crate::modern::translation::leases::{self, Leases};
 use crate::routes;
 use crate::session::Limits;
 use crate::sessions::Sessions;
@@ -67,12 +68,38 @@ pub struct State {
     pub pool: Arc<Pool>,
     /// Who may call which tool.
     pub tools: InForce,
+    /// The older children that serve 2026-07-28.
+    pub leases: Arc<Leases>,
     /// What the MCP server speaks.
     pub verdict: Verdict,
     /// What is counted.
     pub counted: Counted,
     /// Cancelled when no new request is taken any more.
     pub stopping: CancellationToken,
+}
+
+impl State {
+    fn sweep(&self, now: Instant) {
+        self.sessions.sweep(now);
+        self.pool.sweep(now);
+        self.leases.sweep(now);
+    }
+
+    fn drain(&self) {
+        self.sessions.drain();
+        self.pool.drain();
+        self.leases.drain();
+    }
+
+    fn in_flight(&self) -> usize {
+        self.sessions.in_flight() + self.pool.in_flight() + self.leases.in_flight()
+    }
+
+    fn close_all(&self) {
+        self.sessions.close_all();
+        self.pool.close_all();
+        self.leases.close_all();
+    }
 }
 
 /// Does what the command line asks for.
@@ -203,6 +230,7 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
         )),
         pool: Arc::new(Pool::new(children.clone(), limits(&config))),
         tools: rules.clone(),
+        leases: leases(&children, &config, &counted)?,
         verdict,
         counted,
         stopping: shutdown.soft().clone(),
@@ -232,6 +260,7 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
         move || {
             told.sessions.tools_changed();
             told.pool.tools_changed();
+            told.leases.tools_changed();
         },
         shutdown.soft().clone(),
     ));
@@ -248,10 +277,9 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
 
 /// Lets requests in flight come to their end, then ends every child.
 async fn finish(state: &State, children: &Children, shutdown: &Shutdown, public: &ServerHandle) {
-    state.sessions.drain();
-    state.pool.drain();
+    state.drain();
     let calls = async {
-        while state.sessions.in_flight() + state.pool.in_flight() > 0 {
+        while state.in_flight() > 0 {
             tokio::time::sleep(POLL).await;
         }
     };
@@ -260,8 +288,7 @@ async fn finish(state: &State, children: &Children, shutdown: &Shutdown, public:
         () = tokio::time::sleep(state.config.limits.shutdown_grace.duration()) => {}
         () = shutdown.hard().cancelled() => {}
     }
-    state.sessions.close_all();
-    state.pool.close_all();
+    state.close_all();
     public.stop(true).await;
     let gone = async {
         while children.count() > 0 {
@@ -285,8 +312,7 @@ async fn sweep(state: &State, stop: &CancellationToken) {
         tokio::select! {
             _ = sweep.tick() => {
                 let now = Instant::now();
-                state.sessions.sweep(now);
-                state.pool.sweep(now);
+                state.sweep(now);
             }
             () = stop.cancelled() => return,
         }
@@ -334,6 +360,18 @@ fn bounds(config: &Config) -> Bounds {
         backlog_bytes: config.limits.message_bytes,
         line_bytes: config.limits.message_bytes,
     }
+}
+
+fn leases(children: &Children, config: &Config, counted: &Counted) -> anyhow::Result<Arc<Leases>> {
+    let bounds = leases::Bounds {
+        total: config.limits.leases,
+        per_subject: config.limits.leases_per_subject,
+        wait: config.limits.lease_wait.duration(),
+        parked: config.limits.parked.duration(),
+        handshake: config.limits.initialize.duration(),
+    };
+    let leases = Leases::new(children.clone(), limits(config), bounds, counted.clone());
+    leases.context("the system gave no random bits")
 }
 
 fn limits(config: &Config) -> Limits {

@@ -45,6 +45,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::boolean("REQUIRE_IDENTITY", "require_identity", "Answer only to requests with the gateway's identity headers"),
     Setting::integer("MAX_SESSIONS", "limits.sessions", "MCP server processes in all"),
     Setting::integer("MAX_SESSIONS_PER_SUBJECT", "limits.sessions_per_subject", "MCP server processes of one person"),
+    Setting::integer("MAX_LEASES", "limits.leases", "MCP server processes in all that serve one modern call at a time"),
+    Setting::integer("MAX_LEASES_PER_SUBJECT", "limits.leases_per_subject", "Such processes of one person"),
+    Setting::seconds("PARKED_TIMEOUT", "limits.parked", "Time in which a client answers what an MCP server asks in a modern call"),
     Setting::integer("MAX_IN_FLIGHT", "limits.in_flight", "Requests in flight per MCP server process"),
     Setting::integer("MAX_MESSAGE_BYTES", "limits.message_bytes", "Largest message in bytes, either way"),
     Setting::seconds("SESSION_TIMEOUT", "limits.session_idle", "Life of a session without a request"),
@@ -127,6 +130,14 @@ pub struct LimitsConfig {
     pub sessions: usize,
     /// MCP server processes of one person.
     pub sessions_per_subject: usize,
+    /// Processes in all that serve one modern call at a time.
+    pub leases: usize,
+    /// Such processes of one person.
+    pub leases_per_subject: usize,
+    /// Time that a modern call waits for such a process when there are as many as there may be.
+    pub lease_wait: Seconds,
+    /// Time in which a client answers what an MCP server asks in a modern call.
+    pub parked: Seconds,
     /// Requests in flight per process.
     pub in_flight: usize,
     /// Largest message in bytes.
@@ -182,6 +193,10 @@ impl Default for LimitsConfig {
         Self {
             sessions: 200,
             sessions_per_subject: 10,
+            leases: 100,
+            leases_per_subject: 8,
+            lease_wait: Seconds::new(10),
+            parked: Seconds::new(5 * 60),
             in_flight: 32,
             message_bytes: 16 * 1024 * 1024,
             replay_bytes: 256 * 1024,
@@ -226,6 +241,11 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
         (
             "limits.sessions_per_subject",
             config.limits.sessions_per_subject,
+        ),
+        ("limits.leases", config.limits.leases),
+        (
+            "limits.leases_per_subject",
+            config.limits.leases_per_subject,
         ),
         ("limits.in_flight", config.limits.in_flight),
         ("limits.message_bytes", config.limits.message_bytes),

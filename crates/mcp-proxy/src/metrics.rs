@@ -18,6 +18,10 @@ pub struct Counted {
     pub sessions: Gauge,
     /// MCP server processes, the ending ones included.
     pub children: Gauge,
+    /// MCP server processes that serve one modern call at a time.
+    pub leases: Gauge,
+    /// Modern calls that wait for their client to come back.
+    pub parked: Gauge,
     /// MCP server processes that were started.
     pub started: Counter,
     /// MCP server processes that ended by themselves.
@@ -47,6 +51,8 @@ impl Counted {
             seconds: Histogram::new(SECONDS),
             sessions: Gauge::default(),
             children: Gauge::default(),
+            leases: Gauge::default(),
+            parked: Gauge::default(),
             started: Counter::default(),
             ended: Counter::default(),
             tools_refused: Counter::default(),
@@ -66,6 +72,16 @@ impl Counted {
             "mcp_children",
             "MCP server processes",
             counted.children.clone(),
+        );
+        metrics.register(
+            "mcp_leases",
+            "MCP server processes that serve one modern call at a time",
+            counted.leases.clone(),
+        );
+        metrics.register(
+            "mcp_parked_calls",
+            "Modern calls that wait for their client to come back",
+            counted.parked.clone(),
         );
         metrics.register(
             "mcp_children_started",

@@ -25,7 +25,7 @@ pub async fn serve(
     accepts: Accepts,
     text: &str,
 ) -> Result<HttpResponse, Failure> {
-    if post::check_version(request, state)?.is_some_and(Version::is_modern) {
+    if post::check_version(request)?.is_some_and(Version::is_modern) {
         return Err(Refusal::BadRequest("this revision of MCP has no batches").into());
     }
     let session = post::session(request, state, identity)?;

@@ -14,7 +14,7 @@ pub async fn delete(request: HttpRequest, state: Data<State>) -> HttpResponse {
 
 fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> {
     let identity = admit(request, state)?;
-    get::refuse_modern(request, state)?;
+    get::refuse_modern(request)?;
     let session = post::session(request, state, identity.as_ref())?;
     state.sessions.close(&session, "the client ended it");
     Ok(HttpResponse::NoContent().finish())

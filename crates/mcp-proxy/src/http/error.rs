@@ -105,6 +105,12 @@ pub enum Refusal {
     /// No child for a modern request.
     #[error(transparent)]
     NoChild(#[from] NoChild),
+    /// As many children are leased as there may be.
+    #[error("too many calls are waiting for their clients on this service; try again later")]
+    NoLease,
+    /// The child of a modern request did not accept the handshake.
+    #[error("{0}; try again later")]
+    NoHandshake(std::sync::Arc<str>),
     /// The child did not answer `initialize`.
     #[error("the MCP server did not answer initialize in time")]
     InitializeTimeout,
@@ -142,6 +148,8 @@ impl Refusal {
             Self::NotOpened(_)
             | Self::NoChild(_)
             | Self::NotReady
+            | Self::NoLease
+            | Self::NoHandshake(_)
             | Self::Stopping
             | Self::Refused(Refused::Input(SendError::Full)) => StatusCode::SERVICE_UNAVAILABLE,
             // The request was for a session that was there: its answer says how the MCP server ended. A tool that is not
@@ -160,7 +168,11 @@ impl Refusal {
             Self::HeaderMismatch(_) => code::HEADER_MISMATCH,
             Self::InvalidParams(_) | Self::ToolNotAllowed(_) => code::INVALID_PARAMS,
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
-            Self::NotReady | Self::Stopping | Self::NoChild(_) => code::INTERNAL_ERROR,
+            Self::NotReady
+            | Self::Stopping
+            | Self::NoLease
+            | Self::NoHandshake(_)
+            | Self::NoChild(_) => code::INTERNAL_ERROR,
             Self::SessionUnknown => code::TIMEOUT,
             Self::NotOpened(_) | Self::Refused(_) | Self::InitializeTimeout | Self::AnswerLost => {
                 code::INTERNAL_ERROR

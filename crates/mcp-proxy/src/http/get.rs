@@ -17,7 +17,7 @@ pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
 
 fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> {
     let identity = admit(request, state)?;
-    refuse_modern(request, state)?;
+    refuse_modern(request)?;
     if !headers::accepts(request.headers()).sse {
         return Err(Refusal::NotAcceptable);
     }
@@ -38,8 +38,8 @@ fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> 
 }
 
 /// GET and DELETE are no methods of the revisions without sessions.
-pub fn refuse_modern(request: &HttpRequest, state: &State) -> Result<(), Refusal> {
-    match post::check_version(request, state)? {
+pub fn refuse_modern(request: &HttpRequest) -> Result<(), Refusal> {
+    match post::check_version(request)? {
         Some(version) if version.is_modern() => Err(Refusal::PostOnly),
         _ => Ok(()),
     }

@@ -10,6 +10,7 @@ pub mod modern;
 pub mod origin;
 pub mod post;
 pub mod tools;
+pub mod translated;
 
 use actix_web::HttpRequest;
 

@@ -1,5 +1,8 @@
 //! `POST /mcp` of MCP 2026-07-28.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -9,11 +12,14 @@ use crate::calls::{Accepts, Reply};
 use crate::http::body;
 use crate::http::error::{Refusal, json};
 use crate::http::tools::{self, Narrowed};
+use crate::http::translated;
 use crate::identity::Identity;
 use crate::jsonrpc::{Kind, Message, as_text, code};
 use crate::modern::era::Era;
-use crate::modern::shared::{InFlight, Shared};
-use crate::modern::{parameters, translation, validate};
+use crate::modern::parameters::Schemas;
+use crate::modern::request::InFlight;
+use crate::modern::{parameters, validate};
+use crate::session::Refused;
 use crate::version::Version;
 
 /// Serves one modern message.
@@ -38,18 +44,17 @@ pub async fn serve(
         .wait(state.config.limits.initialize.duration())
         .await
         .ok_or(Refusal::NotReady)?;
-    let supported = || match era {
-        Era::Modern => vec![Version::V20260728],
-        Era::Legacy => state.verdict.versions(),
-    };
-    validate::request(request.headers(), message, supported)?;
-    if era == Era::Legacy {
-        return Err(translation::refuse(message, supported()));
-    }
+    validate::request(request.headers(), message, || vec![Version::V20260728])?;
     let narrowed = tools::admit(state, identity, accepts, message)?;
     let accepts = narrowed.as_ref().map_or(accepts, |_| Narrowed::ACCEPTS);
+    if era == Era::Legacy {
+        return translated::serve(request, state, identity, accepts, message, narrowed).await;
+    }
     let shared = state.pool.child(identity).await?;
-    check_parameters(request, &shared, message).await?;
+    check_parameters(request, message, async |tool, life| {
+        shared.schemas(tool, life).await
+    })
+    .await?;
     let in_flight = shared.request(message, accepts)?;
     let listens = message.method == "subscriptions/listen";
     answer(in_flight, state, accepts, listens, narrowed).await
@@ -73,11 +78,12 @@ async fn notification(
     Ok(HttpResponse::Accepted().finish())
 }
 
-/// Compares `Mcp-Param-*` with the arguments, by the child's own schemas.
-async fn check_parameters(
+/// Compares `Mcp-Param-*` with the arguments, by the child's own schemas. `schemas`: what is known of the tools if it knows
+/// this one and is not older than that.
+pub async fn check_parameters(
     request: &HttpRequest,
-    shared: &std::sync::Arc<Shared>,
     message: &Message<'_>,
+    schemas: impl AsyncFn(&str, Option<Duration>) -> Result<Arc<Schemas>, Refused>,
 ) -> Result<(), Refusal> {
     if message.method != "tools/call" {
         return Ok(());
@@ -89,23 +95,21 @@ async fn check_parameters(
         .params
         .arguments
         .map(serde_json::value::RawValue::get);
-    let check = |schemas: &parameters::Schemas| {
+    let check = |schemas: &Schemas| {
         schemas.get(&*tool).map_or(Ok(()), |mirrored| {
             parameters::check(mirrored, request.headers(), arguments)
         })
     };
-    if check(&*shared.schemas(&tool, None).await?).is_ok() {
+    if check(&*schemas(&tool, None).await?).is_ok() {
         return Ok(());
     }
     // What the client goes by may be newer than what is remembered.
-    check(
-        &*shared
-            .schemas(&tool, Some(std::time::Duration::ZERO))
-            .await?,
-    )
+    check(&*schemas(&tool, Some(Duration::ZERO)).await?)
 }
 
-async fn answer(
+/// Waits for what comes first. `listens`: the answer is a stream without an end of its own; `narrowed`: it is not shown as it
+/// is.
+pub async fn answer(
     mut in_flight: InFlight,
     state: &State,
     accepts: Accepts,

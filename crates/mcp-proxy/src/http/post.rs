@@ -91,7 +91,7 @@ async fn single_message(
     if validate::is_modern(request.headers(), message) {
         return modern::serve(request, state, identity, accepts, message).await;
     }
-    check_version(request, state)?;
+    check_version(request)?;
     if message.kind == Kind::Request && message.method == "initialize" {
         return initialize(state, identity, accepts, message).await;
     }
@@ -109,7 +109,7 @@ async fn single_message(
 }
 
 /// The revision the client names, if any; any revision of ours will do, not only the negotiated one.
-pub fn check_version(request: &HttpRequest, state: &State) -> Result<Option<Version>, Refusal> {
+pub fn check_version(request: &HttpRequest) -> Result<Option<Version>, Refusal> {
     let named = single(request.headers(), &headers::PROTOCOL_VERSION)
         .map_err(|_| Refusal::BadHeader("MCP-Protocol-Version"))?;
     let Some(named) = named else {
@@ -119,7 +119,7 @@ pub fn check_version(request: &HttpRequest, state: &State) -> Result<Option<Vers
         .map(Some)
         .ok_or_else(|| Refusal::UnsupportedVersion {
             requested: named.to_owned(),
-            supported: state.verdict.versions(),
+            supported: Version::ALL.to_vec(),
         })
 }
 

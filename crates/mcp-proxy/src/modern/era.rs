@@ -42,16 +42,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub struct Verdict(watch::Receiver<Option<Era>>);
 
 impl Verdict {
-    /// The revisions that are served, the latest first; all of them while nothing is known yet.
-    #[must_use]
-    pub fn versions(&self) -> Vec<Version> {
-        let modern = *self.0.borrow() != Some(Era::Legacy);
-        Version::ALL
-            .into_iter()
-            .filter(|version| modern || !version.is_modern())
-            .collect()
-    }
-
     /// The answer; waits for it up to `limit`.
     pub async fn wait(&self, limit: Duration) -> Option<Era> {
         if let Some(era) = *self.0.borrow() {

@@ -5,13 +5,13 @@
 //! | client | child | what happens |
 //! | --- | --- | --- |
 //! | modern | speaks 2026-07-28 | the request passes to the person's shared child |
-//! | modern | older | refused so that the client falls back to `initialize` (see [`translation`]) |
+//! | modern | older | translated: the person's shared child, or a leased one (see [`translation`]) |
 //! | older | any | a session with its own child; never one that has seen a modern request |
 
 pub mod era;
 pub mod parameters;
 pub mod pool;
-mod request;
+pub mod request;
 mod schemas;
 pub mod shared;
 pub mod translation;

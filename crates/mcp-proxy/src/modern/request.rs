@@ -1,7 +1,57 @@
-//! One modern request inside a shared child, and the POST that waits for it.
+//! One modern request inside a child, and the POST that waits for it.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
 
 use crate::calls::{Accepts, Call, Reply, ReplySender};
 use crate::sse::{self, Outlet};
+
+/// Whoever serves the request of a waiting POST.
+pub trait Serving: Debug + Send + Sync {
+    /// Makes the waiting answer a stream.
+    fn begin_stream(&self, number: u64);
+    /// The client is gone: nobody wants the answer any more.
+    fn cancel(&self, number: u64);
+}
+
+/// A request in flight. Dropping it before [`InFlight::hand_over`] cancels the request.
+#[derive(Debug)]
+pub struct InFlight {
+    owner: Arc<dyn Serving>,
+    number: u64,
+    /// What comes back first.
+    pub reply: oneshot::Receiver<Reply>,
+}
+
+impl InFlight {
+    /// A request that `owner` knows under `number`.
+    #[must_use]
+    pub fn new(owner: Arc<dyn Serving>, number: u64, reply: oneshot::Receiver<Reply>) -> Self {
+        Self {
+            owner,
+            number,
+            reply,
+        }
+    }
+
+    /// What to do when the client closes the stream; from now on that cancels the request.
+    pub fn hand_over(self) -> impl FnOnce() + Send + 'static {
+        move || drop(self)
+    }
+
+    /// Makes the waiting answer a stream, so that it can be kept alive.
+    pub fn begin_stream(&self) {
+        self.owner.begin_stream(self.number);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.owner.cancel(self.number);
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Request {

@@ -21,11 +21,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::calls::{Accepts, Call, Reply, cancellation, inward};
+use crate::calls::{Accepts, Call, cancellation, inward};
 use crate::child::{Ended, Listener};
 use crate::jsonrpc::{Edit, Kind, Message, code, error_response, splice};
-use crate::modern::parameters::Schemas;
-use crate::modern::request::{Answer, Request};
+use crate::modern::request::{Answer, InFlight, Request, Serving};
+use crate::modern::schemas::Cache;
 use crate::session::{Limits, Refused};
 use crate::stdin::Stdin;
 use crate::tools::announce;
@@ -39,7 +39,7 @@ pub struct Shared {
     stop: CancellationToken,
     limits: Limits,
     state: Mutex<State>,
-    pub(super) schemas: tokio::sync::Mutex<Option<(Instant, Arc<Schemas>)>>,
+    pub(super) schemas: Cache,
 }
 
 #[derive(Debug)]
@@ -51,34 +51,23 @@ struct State {
     answered: bool,
 }
 
-/// A request in flight. Dropping it before [`InFlight::hand_over`] cancels the request.
-#[derive(Debug)]
-pub struct InFlight {
-    shared: Arc<Shared>,
-    number: u64,
-    /// What comes back first.
-    pub reply: oneshot::Receiver<Reply>,
-}
-
-impl InFlight {
-    /// What to do when the client closes the stream; from now on that cancels the request.
-    pub fn hand_over(self) -> impl FnOnce() + Send + 'static {
-        move || drop(self)
-    }
-
-    /// Makes the waiting answer a stream, so that it can be kept alive.
-    pub fn begin_stream(&self) {
-        let mut state = self.shared.lock();
-        let limit = self.shared.limits.reader_bytes;
-        if let Some(request) = state.requests.get_mut(&self.number) {
+impl Serving for Shared {
+    fn begin_stream(&self, number: u64) {
+        let mut state = self.lock();
+        let limit = self.limits.reader_bytes;
+        if let Some(request) = state.requests.get_mut(&number) {
             request.begin_stream(limit);
         }
     }
-}
 
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.shared.cancel(self.number);
+    fn cancel(&self, number: u64) {
+        let known = self.lock().requests.remove(&number).is_some();
+        if known {
+            // A child that takes no more lines will not miss this one.
+            let _ = self
+                .stdin
+                .send(cancellation(number, "the client closed the connection"));
+        }
     }
 }
 
@@ -104,7 +93,7 @@ impl Shared {
             stop,
             limits,
             state: Mutex::new(state),
-            schemas: tokio::sync::Mutex::new(None),
+            schemas: Cache::default(),
         }
     }
 
@@ -145,27 +134,14 @@ impl Shared {
             state.requests.insert(number, request);
             Ok(inward(message, number))
         })?;
-        Ok(InFlight {
-            shared: Arc::clone(self),
-            number,
-            reply,
-        })
+        let owner = Arc::clone(self) as Arc<dyn Serving>;
+        Ok(InFlight::new(owner, number, reply))
     }
 
     /// Passes a notification on.
     pub fn notify(&self, message: &Message<'_>) -> Result<(), Refused> {
         self.lock().last_used = Instant::now();
         Ok(self.stdin.send(inward(message, 0))?)
-    }
-
-    fn cancel(&self, number: u64) {
-        let known = self.lock().requests.remove(&number).is_some();
-        if known {
-            // A child that takes no more lines will not miss this one.
-            let _ = self
-                .stdin
-                .send(cancellation(number, "the client closed the connection"));
-        }
     }
 
     /// Has it ever answered anything?

@@ -4,11 +4,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::wait;
 
-use crate::bridge::{Bridge, Call, initialize, scripted, tool};
+use crate::bridge::{Bridge, Call, scripted, tool};
 
-const VERSION: &str = "2026-07-28";
+pub(crate) const VERSION: &str = "2026-07-28";
 
-fn meta() -> Value {
+pub(crate) fn meta() -> Value {
     json!({ "io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {} })
 }
 
@@ -365,29 +365,6 @@ async fn logs_come_only_if_asked_for() {
     let events = post(&bridge, &body).send().await.events().await;
     assert_eq!(events[0].json()["method"], "notifications/message");
     assert_eq!(events[1].json()["id"], 2);
-}
-
-#[tokio::test]
-async fn a_modern_client_of_an_older_server_is_sent_to_initialize() {
-    let bridge = scripted(&[]).ready().await;
-    let mut discover = post(&bridge, &request("d", "server/discover", json!({})))
-        .send()
-        .await;
-    assert_eq!(discover.status, 404);
-    let body = discover.json().await;
-    assert_eq!(
-        (&body["id"], &body["error"]["code"]),
-        (&json!("d"), &json!(-32601))
-    );
-    let mut call = modern(&bridge, 1, "echo", json!({})).send().await;
-    assert_eq!(call.status, 400);
-    let body = call.json().await;
-    assert_eq!(body["error"]["code"], -32022);
-    assert_eq!(body["error"]["data"]["supported"][0], "2025-11-25");
-    assert_eq!(
-        bridge.post(&initialize("2025-11-25")).send().await.status,
-        200
-    );
 }
 
 #[tokio::test]
