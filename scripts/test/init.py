@@ -100,9 +100,9 @@ def at_a_terminal(place: Path) -> None:
     """A wrong answer is asked again, and the secret is not shown."""
     there = copy(place / "terminal")
     with github() as address:
-        process, terminal = pty.fork()
-        if process == 0:
-            os.execve(sys.executable, command(there), environment(address, TERM="dumb"))
+        terminal, theirs = pty.openpty()
+        process = subprocess.Popen(command(there), env=environment(address, TERM="dumb"), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+        os.close(theirs)
         shown = ""
 
         def until(text: str) -> None:
@@ -125,8 +125,8 @@ def at_a_terminal(place: Path) -> None:
         answer("client secret", APP["client_secret"])
         answer("Who may come in", "octocat")
         until("Next: just up")
-        _, status = os.waitpid(process, 0)
+        status = process.wait(PATIENCE)
         os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert status == 0, shown
     assert APP["client_secret"] not in shown, "the secret was shown"
     assert settings(there)["PUBLIC_SCHEME"] == "http", settings(there)

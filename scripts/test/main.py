@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs all tests, the same way on a laptop and in CI, installing what they need.
 
-Steps: tools, formatting, lints, licences, binaries, tests, documentation tests, the stack on Docker. A step that fails does
+Steps: tools, the Helm chart, formatting, lints, licences, binaries, tests, documentation tests, the stack on Docker. A step that fails does
 not stop the others, but for a build that everything after it needs. Ends with a line `N passed, N failed`: tests, documentation tests and checks
-of the stack; a failed step that counts no tests counts as one failure. With CI=true nothing may be left out.
+of the chart and the stack; a failed step that counts no tests counts as one failure. With CI=true nothing may be left out.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+TOOLS = Path(os.environ.get("GATEWAY_TOOLS") or ROOT / ".tools")
 CI = os.environ.get("CI") == "true"
 CARGO_ENVIRONMENT = {**os.environ, "CARGO_TERM_PROGRESS_WHEN": "never"} if CI else dict(os.environ)
 
@@ -45,6 +46,11 @@ def cargo_test_summary(text: str) -> Count | None:
 
 def stack_summary(text: str) -> Count | None:
     found = re.search(r"^stack: (\d+) passed, (\d+) failed$", text, re.MULTILINE)
+    return Count(int(found[1]), int(found[2])) if found else None
+
+
+def chart_summary(text: str) -> Count | None:
+    found = re.search(r"^chart: (\d+) passed, (\d+) failed$", text, re.MULTILINE)
     return Count(int(found[1]), int(found[2])) if found else None
 
 
@@ -101,6 +107,7 @@ def stack() -> Count:
 def main() -> int:
     start = time.monotonic()
     total = step("tools", [sys.executable, "scripts/tools.py", "test"])
+    total += step("Helm chart", [str(TOOLS / "bin" / "python-helm"), "scripts/test/helm.py"], chart_summary)
     if not shutil.which("cargo"):
         print("test: cargo is not on the PATH; install Rust from https://rustup.rs and open a new terminal", file=sys.stderr)
         return 1

@@ -243,6 +243,13 @@ def killed(stack: Stack) -> None:
     services.call(stack.port, "mcp-time", stack.password)
 
 
+def well_again(stack: Stack) -> None:
+    """By itself, without a restart."""
+    deadline = time.monotonic() + 30
+    while (done := run(["./justw", "health-check"], env=stack.environment, check=False)).returncode != 0:
+        assert time.monotonic() < deadline, done.stdout
+
+
 def redis_away(stack: Stack) -> None:
     """No answer is wrong meanwhile, and nobody has to sign in again."""
     token = services.sign_in(stack.port, "mcp-time", stack.password)
@@ -253,7 +260,7 @@ def redis_away(stack: Stack) -> None:
                  headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert answer.status in (400, 401, 503), f"/token: {answer.status} {answer.body}"
     stack.compose("start", "redis")
-    stack.just("up")
+    well_again(stack)
     services.Session(stack.port, "mcp-time", token).close()
 
 
