@@ -37,6 +37,13 @@ def settings() -> dict[str, str]:
     return found | {name: value for name, value in os.environ.items() if value}
 
 
+def write(name: str, value: str) -> None:
+    file, fresh = PLACE / name, PLACE / f".{name}.new"
+    fresh.write_text(value, encoding="utf-8")
+    fresh.chmod(0o444)
+    fresh.replace(file)
+
+
 def filled(file: Path) -> bool:
     return file.exists() and file.stat().st_size > 0
 
@@ -57,10 +64,11 @@ def main() -> None:
             value = secrets.token_urlsafe(48) if generated else ""
             if generated:
                 print(f"stack: made {file}; keep it: what it sealed cannot be read without it", file=sys.stderr)
-        fresh = PLACE / f".{name}.new"
-        fresh.write_text(value)
-        fresh.chmod(0o444)
-        fresh.replace(file)
+        write(name, value)
+    # The secret before the present one, while `just rotate-secrets` changes it; else the present one.
+    previous = values.get("GATEWAY_JWT_SECRET_PREVIOUS")
+    if previous or not filled(PLACE / "gateway_jwt_secret_previous"):
+        write("gateway_jwt_secret_previous", previous or (PLACE / "gateway_jwt_secret").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

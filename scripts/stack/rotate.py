@@ -79,7 +79,7 @@ def main() -> int:
     write("redis_password", new_password)
     say("a second auth takes over")
     roll_auth()
-    write("gateway_jwt_secret_previous", "")
+    write("gateway_jwt_secret_previous", new_secret)
     redis(new_password, "ACL", "SETUSER", "default", "resetpass", f">{new_password}")
     say(f"done: new signing keys, a new GATEWAY_JWT_SECRET and a new password of Redis in {Path(PLACE)}; put a copy beside your backup")
     return 0

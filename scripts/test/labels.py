@@ -55,7 +55,7 @@ def settings_documented() -> None:
         for name, default in re.findall(r"\$\{([A-Z_]+)(?::-([^}]*))?", (ROOT / file).read_text()):
             read[name] = default or read.get(name) or ""
     del read["COMPOSE_PROJECT_NAME"]  # Compose sets it itself.
-    read |= dict.fromkeys(("GATEWAY_JWT_SECRET", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET"), "")  # scripts/stack/make_secrets.py
+    read |= dict.fromkeys(("GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET"), "")  # scripts/stack/make_secrets.py
     lines = (ROOT / ".env.example").read_text().splitlines()
     shown = dict(line.lstrip("#").split("=", 1) for line in lines if re.match(r"#?[A-Z_]+=", line))
     assert set(read) == set(shown), f"only in the stack: {set(read) - set(shown)}, only in .env.example: {set(shown) - set(read)}"
