@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs all tests, the same way on a laptop and in CI, installing what they need.
 
-Steps: tools, the Helm chart, formatting, lints, licences, binaries, tests, documentation tests, the stack on Docker. A step that fails does
+Steps: tools, documentation, the Helm chart, formatting, lints, licences, binaries, tests, documentation tests, the stack on Docker. A step that fails does
 not stop the others, but for a build that everything after it needs. Ends with a line `N passed, N failed`: tests, documentation tests and checks
 of the chart and the stack; a failed step that counts no tests counts as one failure. With CI=true nothing may be left out.
 """
@@ -46,6 +46,11 @@ def cargo_test_summary(text: str) -> Count | None:
 
 def stack_summary(text: str) -> Count | None:
     found = re.search(r"^stack: (\d+) passed, (\d+) failed$", text, re.MULTILINE)
+    return Count(int(found[1]), int(found[2])) if found else None
+
+
+def docs_summary(text: str) -> Count | None:
+    found = re.search(r"^docs: (\d+) passed, (\d+) failed$", text, re.MULTILINE)
     return Count(int(found[1]), int(found[2])) if found else None
 
 
@@ -107,6 +112,7 @@ def stack() -> Count:
 def main() -> int:
     start = time.monotonic()
     total = step("tools", [sys.executable, "scripts/tools.py", "test"])
+    total += step("documentation", [sys.executable, "scripts/test/docs.py"], docs_summary)
     total += step("Helm chart", [str(TOOLS / "bin" / "python-helm"), "scripts/test/helm.py"], chart_summary)
     if not shutil.which("cargo"):
         print("test: cargo is not on the PATH; install Rust from https://rustup.rs and open a new terminal", file=sys.stderr)
