@@ -24,7 +24,7 @@ use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
 use crate::keys::{Keys, Surroundings};
 use crate::limits::Limits;
-use crate::policy::Policy;
+use crate::policy::{Policy, Watch};
 use crate::settings::{Settings, StoreSettings, TokenSettings};
 
 /// How long a stop may take: requests in flight are finished, then the rest is cut.
@@ -80,6 +80,8 @@ pub(crate) struct App {
     public_listener: TcpListener,
     private_listener: TcpListener,
     address_file: Option<std::path::PathBuf>,
+    /// Reads the rules again when they change.
+    watch: Option<Watch>,
 }
 
 impl App {
@@ -162,7 +164,14 @@ impl App {
                 settings.private,
             )?,
             address_file: settings.address_file,
+            watch: None,
         })
+    }
+
+    /// With rules that are read again when they change.
+    pub(crate) fn following(mut self, watch: Watch) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// Where the public listener is.
@@ -219,6 +228,15 @@ impl App {
             Arc::clone(&self.state.clock),
             shutdown.clone(),
         ));
+        if let Some(watch) = self.watch {
+            let (state, shutdown) = (self.state.clone(), shutdown.clone());
+            let follow = watch.follow(state, shutdown.clone());
+            shutdown.tasks().spawn(async move {
+                if let Err(error) = follow.await {
+                    tracing::error!(error = %format!("{error:#}"), "changes of the configuration are not followed");
+                }
+            });
+        }
         if let Some(file) = &self.address_file {
             listen::announce(file, &addresses)
                 .with_context(|| format!("ADDRESS_FILE {} could not be written", file.display()))?;

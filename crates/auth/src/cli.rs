@@ -5,13 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use chassis::config::{self, Environment, Loaded, Section};
+use chassis::config::{Environment, Loaded};
 use chassis::shutdown::Shutdown;
 use clap::{Parser, Subcommand};
+use oauth::SystemEntropy;
+use oauth::secret::{ClientSecret, Plain};
 
 use crate::app::App;
-use crate::config::{Config, SETTINGS};
+use crate::config::Config;
 use crate::idp::local::hash_password;
+use crate::policy::{Source, Watch};
 use crate::settings::Settings;
 
 /// The OAuth 2.1 authorization server of the MCP OAuth Gateway.
@@ -38,6 +41,8 @@ enum Command {
     Config,
     /// Read a password from standard input and print the hash for `LOCAL_USERS`.
     HashPassword,
+    /// Make a secret for a client of `[operator_clients.NAME]` and print it with its hash.
+    NewClientSecret,
 }
 
 /// Runs what the command line asks for.
@@ -58,13 +63,23 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve => serve(arguments),
         Command::Healthcheck => healthcheck(arguments),
         Command::Config => {
-            print(&load(arguments)?.1.table());
+            print(&load(arguments, &source(arguments))?.table());
             Ok(ExitCode::SUCCESS)
         }
         Command::HashPassword => {
             let mut password = String::new();
             std::io::stdin().read_to_string(&mut password)?;
             print(&hash_password(password.trim_end_matches(['\r', '\n']))?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::NewClientSecret => {
+            let secret = Plain::<ClientSecret>::generate(&SystemEntropy);
+            let hash = serde_json::to_string(&secret.hash())?;
+            // The secret alone is for the client; the line below it is for gateway.toml.
+            print(&format!(
+                "client_secret = {:?}\nsecret_hash = {hash}",
+                secret.expose()
+            ));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -78,24 +93,23 @@ fn print(text: &str) {
     println!("{}", text.trim_end());
 }
 
-fn load(arguments: &Arguments) -> anyhow::Result<(Environment, Loaded<Config>)> {
-    let environment = Environment::from_process();
-    let file = config::find_file(&environment, arguments.config.as_deref())?;
-    let mut loaded = config::load::<Config>(
-        &environment,
-        file.as_deref(),
-        Section::Except(&["proxy"]),
-        SETTINGS,
-    )?;
+fn source(arguments: &Arguments) -> Source {
+    Source::new(Environment::from_process(), arguments.config.clone())
+}
+
+fn load(arguments: &Arguments, source: &Source) -> anyhow::Result<Loaded<Config>> {
+    let mut loaded = source.load()?;
     if let Some(file) = &arguments.address_file {
         loaded.config.address_file = Some(file.clone());
     }
-    Ok((environment, loaded))
+    Ok(loaded)
 }
 
 fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (environment, loaded) = load(arguments)?;
-    let settings = Settings::check(&loaded, &environment)?;
+    let source = source(arguments);
+    let watch = Watch::new(source.clone());
+    let loaded = load(arguments, &source)?;
+    let settings = Settings::check(&loaded, source.environment())?;
     chassis::telemetry::init(&loaded.config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -103,13 +117,13 @@ fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .build()?;
     runtime.block_on(async {
         let app = App::build(settings).await?;
-        app.run(Shutdown::new()).await
+        app.following(watch).run(Shutdown::new()).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn healthcheck(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let private = load(arguments)?.1.config.private;
+    let private = load(arguments, &source(arguments))?.config.private;
     let host: IpAddr = private.host.parse()?;
     // A listener on every address is asked on the machine itself.
     let host = if host.is_unspecified() {

@@ -4,7 +4,7 @@ use actix_web::guard::{self, Guard};
 use actix_web::web::{self, ServiceConfig};
 
 use crate::http::{
-    admin, authorize, callback, consent, error, jwks, login, metadata, pages, register,
+    admin, authorize, callback, consent, error, introspect, jwks, login, metadata, pages, register,
     registration, revoke, token, verify,
 };
 
@@ -32,6 +32,7 @@ pub(crate) fn public(config: &mut ServiceConfig) {
         )
         .service(resource("/token", &["POST"]).route(web::post().to(token::token)))
         .service(resource("/revoke", &["POST"]).route(web::post().to(revoke::revoke)))
+        .service(resource("/introspect", &["POST"]).route(web::post().to(introspect::introspect)))
         // People.
         .service(get("/authorize").with(authorize::authorize))
         .service(resource("/consent", &["POST"]).route(web::post().to(consent::consent)))

@@ -85,7 +85,8 @@ impl Settings {
             access_token: tokens.access_token_lifetime,
             session: tokens.session,
         };
-        let rules = rules::rules(loaded, environment, &sites, policy(loaded)?, lifetimes)?;
+        let people = policy(loaded, &provider)?;
+        let rules = rules::rules(loaded, environment, &sites, people, lifetimes)?;
         let keys = KeySettings::check(loaded, rules.longest_access_token())?;
         Ok(Self {
             rules,
@@ -288,9 +289,13 @@ fn provider_url(loaded: &Loaded<Config>, key: &str, text: &str) -> Result<url::U
     }
 }
 
-fn policy(loaded: &Loaded<Config>) -> Result<AccessPolicy, ConfigError> {
-    if loaded.config.identity_provider == "local" {
-        return Ok(AccessPolicy::new(&["*"], &[], &[]));
+fn policy(
+    loaded: &Loaded<Config>,
+    provider: &ProviderSettings,
+) -> Result<AccessPolicy, ConfigError> {
+    // By name, so that somebody who is taken off the list is out at once.
+    if let ProviderSettings::Local(users) = provider {
+        return Ok(AccessPolicy::new(&users.names(), &[], &[]));
     }
     let github = &loaded.config.github;
     let policy = AccessPolicy::new(

@@ -156,11 +156,13 @@ impl Session {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, InvalidId> {
+        let subject = Subject::of_client(client_id)?;
         Ok(Self {
             id: SessionId::generate(entropy),
             person: Person {
-                subject: Subject::of_client(client_id)?,
-                login: client_id.to_string(),
+                // Not the bare id: a person could have that name.
+                login: subject.to_string(),
+                subject,
                 admission: Admission::Refused,
                 organisations: BTreeSet::new(),
                 teams: BTreeSet::new(),

@@ -3,6 +3,8 @@
 pub(crate) mod administration;
 pub(crate) mod consent;
 pub(crate) mod decisions;
+pub(crate) mod introspect;
+pub(crate) mod machine;
 pub(crate) mod password;
 pub(crate) mod register;
 pub(crate) mod revoke;

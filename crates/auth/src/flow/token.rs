@@ -291,7 +291,8 @@ fn narrowed_scope(session: &Session, asked: Option<&str>) -> Result<Option<Scope
     Ok(Some(narrowed))
 }
 
-fn answer(
+/// The answer with the tokens of a session; a machine's session has no refresh token.
+pub(crate) fn answer(
     state: &AppState,
     client: &Client,
     session: &Session,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use oauth::ServiceName;
+use oauth::claims::AccessClaims;
+use oauth::{ServiceName, Timestamp};
 use sha2::{Digest as _, Sha256};
 use store::StoreError;
 
@@ -53,22 +54,14 @@ pub(crate) async fn verify(
         .verifying
         .try_acquire()
         .map_err(|_| VerifyError::Busy)?;
-    let person = state
-        .store
-        .living_person(
-            &claims.sid,
-            &claims.jti,
-            &claims.client_id,
-            &claims.sub,
-            now,
-        )
+    let is_alive = is_alive(state, &claims, service, now)
         .await
         .map_err(VerifyError::Store)?;
-    // Loaded after the decision was begun: rules that change in between keep it from being remembered.
-    let rules = state.policy.rules();
-    if !person.is_some_and(|person| rules.still_admits(&person, service)) {
+    if !is_alive {
         return Err(VerifyError::InvalidToken);
     }
+    // Loaded after the decision was begun: rules that change in between keep it from being remembered.
+    let rules = state.policy.rules();
     // Last, so that a token which is bad in two ways is told as bad and not as narrow.
     if !rules.needed_scopes(service).is_subset(&claims.scope) {
         return Err(VerifyError::InsufficientScope);
@@ -82,4 +75,53 @@ pub(crate) async fn verify(
         .decisions
         .remember(fingerprint, Arc::clone(&decision), begun);
     Ok(decision)
+}
+
+/// Whether the session behind a token of ours for this service is found alive, and whoever it belongs to may still use the
+/// service.
+pub(crate) async fn is_alive(
+    state: &AppState,
+    claims: &AccessClaims,
+    service: &ServiceName,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    if claims.sub.is_client() {
+        return is_machine_alive(state, claims, service, now).await;
+    }
+    let person = state
+        .store
+        .living_person(
+            &claims.sid,
+            &claims.jti,
+            &claims.client_id,
+            &claims.sub,
+            now,
+        )
+        .await?;
+    let rules = state.policy.rules();
+    Ok(person.is_some_and(|person| rules.still_admits(&person, service)))
+}
+
+/// The same for an operator's client: it must be there, and the service must still be among its services.
+async fn is_machine_alive(
+    state: &AppState,
+    claims: &AccessClaims,
+    service: &ServiceName,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let id = &claims.client_id;
+    let Some(client) = state.policy.client(&state.store, id, now).await? else {
+        return Ok(false);
+    };
+    let Some(session) = state.store.session(&claims.sid, now).await? else {
+        return Ok(false);
+    };
+    let may_use = client
+        .operator
+        .as_ref()
+        .is_some_and(|rights| rights.services.contains(service));
+    let is_theirs = session.is_machine() && session.client_id == client.id;
+    let is_after_creation = session.created_at >= client.issued_at;
+    let stands = session.service == *service && session.admits_token(&claims.jti, now);
+    Ok(may_use && is_theirs && is_after_creation && stands)
 }

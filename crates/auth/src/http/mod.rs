@@ -8,6 +8,7 @@ pub(crate) mod cookie;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod head;
+pub(crate) mod introspect;
 pub(crate) mod jwks;
 pub(crate) mod limited;
 pub(crate) mod login;

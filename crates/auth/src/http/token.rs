@@ -7,6 +7,7 @@ use oauth::ErrorCode;
 
 use super::{error, extract, limited};
 use crate::app::AppState;
+use crate::flow::machine;
 use crate::flow::token::{self, ClientCredentials, CodeGrant, RefreshGrant};
 use crate::limits::Limit;
 
@@ -55,10 +56,15 @@ async fn answer(
             };
             token::refresh(state, &client, &grant).await
         }
+        "client_credentials" => {
+            let client = token::authenticate(state, &credentials).await;
+            let client = client.map_err(|refusal| error::refusal(&refusal))?;
+            machine::issue(state, &client, &form.resources).await
+        }
         _ => {
             return Err(error::json(
                 ErrorCode::UnsupportedGrantType,
-                "grant_type must be authorization_code or refresh_token",
+                "grant_type must be authorization_code, refresh_token or client_credentials",
             )
             .into());
         }

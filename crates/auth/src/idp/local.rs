@@ -1,10 +1,12 @@
 //! People from the configuration: names and Argon2id hashes. For a laptop or a home server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -43,6 +45,8 @@ pub(crate) enum InvalidUsers {
     Shape(usize),
     #[error("the name in entry {0} must be 1 to 64 visible ASCII characters")]
     Name(usize),
+    #[error("two names differ in upper and lower case only")]
+    Alike,
     #[error("the hash of {0} is not an Argon2id hash; make one with: mcp-auth hash-password")]
     Hash(String),
 }
@@ -67,13 +71,23 @@ impl LocalUsers {
         if users.is_empty() {
             return Err(InvalidUsers::Empty);
         }
+        let folded: BTreeSet<String> = users.keys().map(|name| name.to_lowercase()).collect();
+        if folded.len() < users.len() {
+            return Err(InvalidUsers::Alike);
+        }
         Ok(Self(users))
+    }
+
+    /// The names.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
     }
 }
 
 /// The provider.
 pub(crate) struct Local {
-    users: LocalUsers,
+    /// May be replaced while the service runs.
+    users: ArcSwap<LocalUsers>,
     /// Checked for unknown names, so that they cost as much time as known ones.
     decoy: String,
     /// Bounds the work that unknown names may cause.
@@ -88,7 +102,7 @@ pub(crate) struct Local {
 
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Local").field(&self.users).finish()
+        f.debug_tuple("Local").field(&self.users.load()).finish()
     }
 }
 
@@ -106,12 +120,17 @@ impl Local {
     pub(crate) fn new(users: LocalUsers) -> Self {
         Self {
             decoy: users.0.values().next().cloned().unwrap_or_default(),
-            users,
+            users: ArcSwap::from_pointee(users),
             decoys: RateLimiter::direct(Quota::per_minute(DECOYS)),
             check_time: AtomicU64::new(100_000),
             late: Semaphore::new(MOST_LATE),
             at_once: Semaphore::new(2),
         }
+    }
+
+    /// From now on these people are known.
+    pub(crate) fn replace(&self, users: LocalUsers) {
+        self.users.store(Arc::new(users));
     }
 
     /// Holds up an attempt at a name that is tried too often.
@@ -127,13 +146,14 @@ impl Local {
         name: &str,
         password: String,
     ) -> Result<Identity, LocalError> {
-        let known = self.users.0.get(name);
+        let known = self.users.load().0.get(name).cloned();
         if known.is_none() && self.decoys.check().is_err() {
             let usual = Duration::from_micros(self.check_time.load(Ordering::Relaxed));
             tokio::time::sleep(usual).await;
             return Err(LocalError::Wrong);
         }
-        let hash = known.unwrap_or(&self.decoy).clone();
+        let is_known = known.is_some();
+        let hash = known.unwrap_or_else(|| self.decoy.clone());
         let Ok(Ok(_permit)) = tokio::time::timeout(PATIENCE, self.at_once.acquire()).await else {
             return Err(LocalError::TooMany);
         };
@@ -152,7 +172,7 @@ impl Local {
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.check_time.store(took, Ordering::Relaxed);
         let subject = Subject::parse(&format!("local:{name}")).map_err(|_| LocalError::Wrong)?;
-        if known.is_none() || !is_right {
+        if !is_known || !is_right {
             return Err(LocalError::Wrong);
         }
         Ok(Identity {

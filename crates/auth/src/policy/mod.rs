@@ -1,5 +1,7 @@
 //! The operator's rules as they stand now. They are replaced whole while the service runs.
 
+mod watch;
+
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -7,6 +9,8 @@ use oauth::client::Client;
 use oauth::rules::Rules;
 use oauth::{ClientId, Timestamp};
 use store::{Store, StoreError};
+
+pub(crate) use self::watch::{Source, Watch};
 
 /// The rules, shared by all workers.
 pub(crate) struct Policy(ArcSwap<Rules>);
@@ -19,6 +23,11 @@ impl Policy {
     /// The rules as they stand now. Take them once for one decision.
     pub(crate) fn rules(&self) -> Guard<Arc<Rules>> {
         self.0.load()
+    }
+
+    /// From now on these count. Decisions that rest on the old ones must be forgotten afterwards, not before.
+    fn replace(&self, rules: Arc<Rules>) {
+        self.0.store(rules);
     }
 
     /// The client of this id: one of the operator's from the configuration, or a stored one.

@@ -38,7 +38,13 @@ async fn the_server_metadata_is_exactly_this() {
       ],
       "grant_types_supported": [
         "authorization_code",
-        "refresh_token"
+        "refresh_token",
+        "client_credentials"
+      ],
+      "introspection_endpoint": "http://auth.localhost:8080/introspect",
+      "introspection_endpoint_auth_methods_supported": [
+        "client_secret_basic",
+        "client_secret_post"
       ],
       "issuer": "http://auth.localhost:8080",
       "jwks_uri": "http://auth.localhost:8080/jwks",
@@ -350,7 +356,6 @@ async fn everything_that_is_advertised_works() {
     assert_eq!(auth.get(AUTH, &path("jwks_uri")).await.status, 200);
     for grant in [
         "password",
-        "client_credentials",
         "implicit",
         "urn:ietf:params:oauth:grant-type:device_code",
     ] {

@@ -60,6 +60,19 @@ impl Auth {
         Self::start_in(directory, settings).await
     }
 
+    /// The same with a `gateway.toml`.
+    pub(crate) async fn start_with_file(changes: &[(&str, &str)], file: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("gateway.toml"), file).unwrap();
+        Self::start_in(directory, settings(changes)).await
+    }
+
+    /// Puts another `gateway.toml` in place of the one that is there.
+    pub(crate) fn write_file(&self, file: &str) {
+        let path = self.directory().join("gateway.toml");
+        std::fs::write(path, file).unwrap();
+    }
+
     async fn start_in(directory: TempDir, settings: Vec<(String, String)>) -> Self {
         let logs = Logs::default();
         let address_file = directory.path().join("address");
@@ -157,6 +170,12 @@ impl Auth {
             .header("X-Forwarded-Host", format!("{service}.localhost:8080"))
     }
 
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let process = self.process.as_ref().unwrap();
+        process.signal(rustix::process::Signal::HUP).unwrap();
+    }
+
     /// The same with a token for `mcp-fetch`.
     pub(crate) async fn verify(&self, access_token: &str) -> Answer {
         answer(self.verification("mcp-fetch").bearer_auth(access_token)).await
@@ -202,7 +221,7 @@ fn change(settings: &mut Vec<(String, String)>, changes: &[(&str, &str)]) {
 }
 
 /// Argon2id with the least work it allows: the tests sign in a hundred times.
-fn cheap_hash() -> String {
+pub(crate) fn cheap_hash() -> String {
     let params = Params::new(Params::MIN_M_COST, 1, 1, None).unwrap();
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password(PASSWORD.as_bytes())

@@ -9,7 +9,8 @@ pub enum Kind {
     Boolean,
     /// A length of time in whole seconds.
     Seconds,
-    /// Parts between commas; space around a part and empty parts are dropped.
+    /// Parts between commas; space around a part and empty parts are dropped. Accepted as a file through `VARIABLE_FILE`, where
+    /// lines separate parts too.
     List,
 }
 
@@ -121,6 +122,22 @@ impl Setting {
     pub const fn example(mut self, example: &'static str) -> Self {
         self.example = example;
         self
+    }
+
+    /// Whether `VARIABLE_FILE` may name a file with the value: for secrets, and for lists, which may change while a service runs.
+    pub(super) fn takes_file(&self) -> bool {
+        self.secret || self.kind == Kind::List
+    }
+
+    /// The files from which `VARIABLE_FILE` takes the value at present, for those who watch them.
+    pub fn files<'a>(
+        &self,
+        environment: &'a super::Environment,
+    ) -> impl Iterator<Item = &'a std::path::Path> {
+        self.names()
+            .filter(|_| self.takes_file())
+            .filter_map(|variable| environment.get(&format!("{variable}_FILE")))
+            .map(std::path::Path::new)
     }
 
     /// The variable and its aliases.

@@ -107,7 +107,7 @@ pub(super) fn from_environment(
     }
     let secret_file = setting
         .names()
-        .filter(|_| setting.secret)
+        .filter(|_| setting.takes_file())
         .find_map(|variable| Some((variable, environment.get(&format!("{variable}_FILE"))?)));
     match (found, secret_file) {
         (Some(_), Some((variable, _))) => Err(ConfigError::TwoSources {
@@ -120,7 +120,11 @@ pub(super) fn from_environment(
         }
         (None, Some((variable, path))) => {
             let path = PathBuf::from(path);
-            let value = Value::from(read_secret(variable, &path)?);
+            let text = read_secret(variable, &path)?;
+            let value = match setting.kind {
+                Kind::List => list(&text),
+                _ => Value::from(text),
+            };
             Ok(Some(layer(
                 setting,
                 FROM_SECRET_FILE,
@@ -169,13 +173,18 @@ fn parse(setting: &Setting, variable: &str, text: &str) -> Result<Value, ConfigE
             "false" | "no" | "off" | "0" => Ok(Value::from(false)),
             _ => Err(refuse("is neither true nor false")),
         },
-        Kind::List => Ok(Value::from(
-            text.split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-                .collect::<Vec<_>>(),
-        )),
+        Kind::List => Ok(list(text)),
     }
+}
+
+/// Parts between commas, and between lines in a file.
+fn list(text: &str) -> Value {
+    Value::from(
+        text.split([',', '\n'])
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn read_secret(variable: &str, path: &Path) -> Result<String, ConfigError> {
