@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::about::{self, About};
 use crate::calls::Patience;
 use crate::child::{POLITE, Spawner, TERMINATING};
 use crate::children::{Bounds, Children};
@@ -70,6 +71,10 @@ pub struct State {
     pub tools: InForce,
     /// The older children that serve 2026-07-28.
     pub leases: Arc<Leases>,
+    /// Its processes.
+    pub children: Children,
+    /// What the MCP server says of itself.
+    pub about: About,
     /// What the MCP server speaks.
     pub verdict: Verdict,
     /// What is counted.
@@ -204,20 +209,11 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     };
     let counted = Counted::new(&shown.metrics);
     let children = Children::new(Spawner::new()?, command, bounds(&config), counted.clone());
-    let asked = children.clone();
-    shown.readiness.check("children", move || {
-        let crashing = asked.is_crashing();
-        async move {
-            if crashing {
-                Err("they keep ending before they answer".to_owned())
-            } else {
-                Ok(())
-            }
-        }
-    });
+    let about = About::default();
     let verdict = probe(
         children.clone(),
         shown.readiness.latch("mcp-server"),
+        about.clone(),
         config.limits.initialize.duration(),
         shutdown.soft().clone(),
     );
@@ -228,7 +224,13 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
             limits(&config),
             counted.clone(),
         )),
-        pool: Arc::new(Pool::new(children.clone(), limits(&config))),
+        pool: Arc::new(Pool::new(
+            children.clone(),
+            limits(&config),
+            counted.calls.clone(),
+        )),
+        children: children.clone(),
+        about,
         tools: rules.clone(),
         leases: leases(&children, &config, &counted)?,
         verdict,
@@ -239,7 +241,10 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     let state = Data::new(state);
 
     let server = serve(public, state.clone())?;
-    let private = private::serve(private, shown.clone(), |_| {})?;
+    let (shown_by, readiness) = (state.clone(), shown.readiness.clone());
+    let private = private::serve(private, shown.clone(), move |routes| {
+        about::routes(routes, shown_by.clone(), readiness.clone());
+    })?;
     let (public_handle, private_handle) = (server.handle(), private.handle());
     let (server, private) = (tokio::spawn(server), tokio::spawn(private));
     let [(_, public_address), (_, private_address)] = addresses;
@@ -267,7 +272,7 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     sweep(&state, shutdown.soft()).await;
 
     shown.readiness.stop();
-    finish(&state, &children, &shutdown, &public_handle).await;
+    finish(&state, &shutdown, &public_handle).await;
     private_handle.stop(false).await;
     server.abort();
     private.abort();
@@ -276,7 +281,9 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
 }
 
 /// Lets requests in flight come to their end, then ends every child.
-async fn finish(state: &State, children: &Children, shutdown: &Shutdown, public: &ServerHandle) {
+async fn finish(state: &State, shutdown: &Shutdown, public: &ServerHandle) {
+    let children = &state.children;
+    children.close_spare();
     state.drain();
     let calls = async {
         while state.in_flight() > 0 {
@@ -359,6 +366,7 @@ fn bounds(config: &Config) -> Bounds {
         per_subject: config.limits.sessions_per_subject,
         backlog_bytes: config.limits.message_bytes,
         line_bytes: config.limits.message_bytes,
+        spare: config.child.warm_spare,
     }
 }
 

@@ -25,6 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::frames::{Line, Lines};
 use crate::guard;
+use crate::metrics::{self, Counted};
 use crate::resources::ResourceLimits;
 use crate::stderr;
 use crate::stdin::Stdin;
@@ -152,6 +153,8 @@ pub struct Started {
 pub trait Listener: Send + Sync + 'static {
     /// A line of stdout.
     fn line(&self, line: Bytes);
+    /// A line of stdout was too long, and is gone.
+    fn unreadable(&self) {}
     /// Nothing more will come from the child. May be told twice: when its end begins, and with the status it ended with.
     fn ended(&self, how: &Ended);
 }
@@ -171,6 +174,18 @@ enum End {
 }
 
 impl Ended {
+    /// How it is counted.
+    fn cause(&self) -> &'static str {
+        match self.end {
+            End::Asked => "asked",
+            End::Silent => "silent",
+            End::Unknown => "unknown",
+            End::Status(status) if status.success() => "success",
+            End::Status(status) if status.code().is_some() => "failure",
+            End::Status(_) => "signal",
+        }
+    }
+
     /// Did it end without being asked?
     #[must_use]
     pub fn by_itself(&self) -> bool {
@@ -212,6 +227,8 @@ pub struct Watch {
     pub span: tracing::Span,
     /// Longest line of stdout, in bytes.
     pub line_limit: usize,
+    /// What is counted.
+    pub counted: Counted,
 }
 
 impl Spawner {
@@ -295,6 +312,11 @@ impl Spawner {
 }
 
 impl Started {
+    /// Has it not ended yet?
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Serves the child until it has ended. It is supervised on `runtime`, but what it says is read on the runtime of the
     /// caller: on the worker that serves the session's connections no other thread is woken between a call and its answer.
     /// `permit` is dropped when the whole group is gone.
@@ -334,12 +356,14 @@ async fn read_lines(stdout: OwnedFd, listener: Arc<impl Listener>, watch: Watch)
     loop {
         match stdout.read_buf(lines.buffer()).await {
             Ok(0) => break,
-            Ok(_) => {
+            Ok(read) => {
+                watch.counted.bytes_out.inc_by(read as u64);
                 while let Some(line) = lines.next_line() {
                     match line {
                         Line::Whole(line) => listener.line(line),
                         Line::TooLong(bytes) => {
                             warn!(parent: &watch.span, bytes, limit = watch.line_limit, "dropped an over-long line of the MCP server");
+                            listener.unreadable();
                         }
                     }
                 }
@@ -393,6 +417,12 @@ async fn supervise(
         end: status.map_or(End::Unknown, End::Status),
     };
     info!(parent: &watch.span, asked, "{ended}");
+    let cause = if asked { "asked" } else { ended.cause() };
+    watch
+        .counted
+        .ended
+        .get_or_create(&metrics::Ended { cause })
+        .inc();
     watch.stop.cancel();
     listener.ended(&ended);
     end_group(group, &watch.kill).await;

@@ -1,16 +1,19 @@
 //! How many children there may be, in all and for one person.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{CannotStart, Spawner, Started, Watch};
+use crate::child::{CannotStart, Ended, Spawner, Started, Watch};
 use crate::command::CommandLine;
+use crate::crashes::Crashes;
 use crate::identity::Identity;
 use crate::metrics::Counted;
+use crate::spare::Spare;
 
 /// Starts children within bounds.
 #[derive(Clone, Debug)]
@@ -20,15 +23,11 @@ pub struct Children {
     counts: Arc<Mutex<Counts>>,
     bounds: Bounds,
     counted: Counted,
+    spare: Spare,
+    /// Told when children keep ending before they answer.
+    unwell: Arc<Notify>,
     kill: CancellationToken,
 }
-
-/// So many children that end before they have answered anything …
-const CRASHES: usize = 5;
-/// … within this time …
-const CRASHES_WITHIN: Duration = Duration::from_secs(60);
-/// … are followed by a pause of this length.
-const PAUSE: Duration = Duration::from_secs(30);
 
 /// The bounds.
 #[derive(Clone, Copy, Debug)]
@@ -41,22 +40,34 @@ pub struct Bounds {
     pub backlog_bytes: usize,
     /// Longest line of a child in bytes.
     pub line_bytes: usize,
+    /// Is a spare child kept?
+    pub spare: bool,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     total: usize,
     by_subject: HashMap<Arc<str>, usize>,
-    /// When children ended before they had answered anything, the last ones.
-    crashes: VecDeque<Instant>,
+    /// Those that no bound refuses.
+    extra: usize,
+    crashes: Crashes,
 }
 
 /// The right to have one child. Given back on drop.
 #[derive(Debug)]
 pub struct Permit {
     counts: Arc<Mutex<Counts>>,
-    subject: Option<Arc<str>>,
+    holder: Holder,
     counted: Counted,
+}
+
+/// Whose child it is.
+#[derive(Debug)]
+enum Holder {
+    /// One person's, or nobody's in particular.
+    Subject(Option<Arc<str>>),
+    /// Ours.
+    Service,
 }
 
 /// Why there is no child.
@@ -69,8 +80,15 @@ pub enum NoChild {
     #[error("too many of your sessions are open on this service; close one or try again later")]
     TooManyOfSubject,
     /// It ends before it answers, again and again.
-    #[error("the MCP server keeps ending before it answers; try again later")]
-    Crashing,
+    #[error(
+        "the MCP server keeps ending before it answers (the last time: {how}); try again later"
+    )]
+    Crashing {
+        /// How it ended the last time.
+        how: Arc<str>,
+        /// When it is tried again.
+        again: Duration,
+    },
     /// It cannot be started.
     #[error(transparent)]
     CannotStart(#[from] CannotStart),
@@ -86,6 +104,8 @@ impl Children {
             counts: Arc::default(),
             bounds,
             counted,
+            spare: Spare::default(),
+            unwell: Arc::default(),
             kill: CancellationToken::new(),
         }
     }
@@ -104,6 +124,7 @@ impl Children {
             kill: self.kill.clone(),
             span,
             line_limit: self.bounds.line_bytes,
+            counted: self.counted.clone(),
         }
     }
 
@@ -115,26 +136,32 @@ impl Children {
     /// Counts a child of our own, which no bound refuses.
     #[must_use]
     pub fn unbounded_permit(&self) -> Permit {
-        lock(&self.counts).total += 1;
+        lock(&self.counts).extra += 1;
         self.counted.children.inc();
+        self.granted(Holder::Service)
+    }
+
+    fn granted(&self, holder: Holder) -> Permit {
         Permit {
             counted: self.counted.clone(),
             counts: Arc::clone(&self.counts),
-            subject: None,
+            holder,
         }
     }
 
     /// How many children there are, the ending ones included.
     #[must_use]
     pub fn count(&self) -> usize {
-        lock(&self.counts).total
+        let counts = lock(&self.counts);
+        counts.total + counts.extra
     }
 
     /// Asks for the right to have one more child.
     pub fn permit(&self, subject: Option<&Arc<str>>) -> Result<Permit, NoChild> {
         let mut counts = lock(&self.counts);
-        if counts.is_crashing(Instant::now()) {
-            return Err(NoChild::Crashing);
+        if let Some(again) = counts.crashes.pause(Instant::now()) {
+            let how = counts.crashes.how();
+            return Err(NoChild::Crashing { how, again });
         }
         if counts.total >= self.bounds.total {
             return Err(NoChild::Full);
@@ -148,15 +175,23 @@ impl Children {
         }
         counts.total += 1;
         self.counted.children.inc();
-        Ok(Permit {
-            counted: self.counted.clone(),
-            counts: Arc::clone(&self.counts),
-            subject: subject.cloned(),
-        })
+        Ok(self.granted(Holder::Subject(subject.cloned())))
     }
 
-    /// Starts a child for one person; `None` stands for one that belongs to nobody.
+    /// Starts a child for one person, or takes the spare one; `None` stands for a child that belongs to nobody.
     pub async fn start(&self, person: Option<&Identity>) -> Result<Started, NoChild> {
+        match self.spare.take(self) {
+            Some(started) => Ok(started),
+            None => self.start_new(person).await,
+        }
+    }
+
+    /// Starts a child, later if children have been ending before they answered.
+    pub async fn start_new(&self, person: Option<&Identity>) -> Result<Started, NoChild> {
+        let wait = lock(&self.counts).crashes.wait(Instant::now());
+        if let Some(wait) = wait {
+            tokio::time::sleep(wait).await;
+        }
         let started = self
             .spawner
             .start(&self.command.render(person), self.bounds.backlog_bytes)
@@ -165,33 +200,51 @@ impl Children {
         Ok(started)
     }
 
-    /// A child has ended by itself. `answered`: it had answered something before.
-    pub fn note_end(&self, answered: bool) {
-        self.counted.ended.inc();
-        if !answered {
-            let mut counts = lock(&self.counts);
-            if counts.crashes.len() == CRASHES {
-                counts.crashes.pop_front();
-            }
-            counts.crashes.push_back(Instant::now());
+    /// From now on a spare child is kept, unless each child is made for one person.
+    pub fn keep_spare(&self) {
+        if self.bounds.spare && !self.command.names_person() {
+            self.spare.keep(self);
         }
     }
 
-    /// Do children keep ending before they answer? Then none is started for a while.
-    #[must_use]
-    pub fn is_crashing(&self) -> bool {
-        lock(&self.counts).is_crashing(Instant::now())
+    /// Ends the spare child.
+    pub fn close_spare(&self) {
+        self.spare.close(self);
     }
-}
 
-impl Counts {
-    fn is_crashing(&self, now: Instant) -> bool {
-        let (Some(first), Some(last)) = (self.crashes.front(), self.crashes.back()) else {
-            return false;
-        };
-        self.crashes.len() == CRASHES
-            && last.duration_since(*first) < CRASHES_WITHIN
-            && now.duration_since(*last) < PAUSE
+    /// A child has ended. `answered`: it had answered something before.
+    pub fn note_end(&self, how: &Ended, answered: bool) {
+        if answered || !how.by_itself() {
+            return;
+        }
+        let unwell = lock(&self.counts)
+            .crashes
+            .crashed(&how.to_string(), Instant::now());
+        if unwell {
+            self.unwell.notify_one();
+        }
+    }
+
+    /// A child has answered for the first time.
+    pub fn note_answer(&self) {
+        lock(&self.counts).crashes.answered();
+    }
+
+    /// How long no child is started, because they keep ending before they answer.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        lock(&self.counts).crashes.pause(Instant::now())
+    }
+
+    /// Waits until children have begun to end before they answer, again and again. Tells how.
+    pub async fn unwell(&self) -> Arc<str> {
+        loop {
+            let notified = self.unwell.notified();
+            if let Some(how) = lock(&self.counts).crashes.problem() {
+                return how;
+            }
+            notified.await;
+        }
     }
 }
 
@@ -202,9 +255,13 @@ fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = lock(&self.counts);
-        counts.total -= 1;
         self.counted.children.dec();
-        if let Some(subject) = &self.subject
+        let Holder::Subject(subject) = &self.holder else {
+            counts.extra -= 1;
+            return;
+        };
+        counts.total -= 1;
+        if let Some(subject) = subject
             && let Some(of_subject) = counts.by_subject.get_mut(subject)
         {
             *of_subject -= 1;

@@ -26,6 +26,7 @@ pub const SETTINGS: &[Setting] = &[
         .example("mcp-server-fetch,--ignore-robots-txt"),
     Setting::list("MCP_ENV", "env.pass", "Names of variables that the MCP server gets besides PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
         .example("GITHUB_TOKEN"),
+    Setting::boolean("CHILD_WARM_SPARE", "child.warm_spare", "Keep one MCP server process ready, so that nobody waits for its start; not possible with {user.*}"),
     Setting::integer("CHILD_MEMORY_BYTES", "child.limits.memory_bytes", "Memory of one MCP server process in bytes, not counting reserved address space; none if not set")
         .example("536870912"),
     Setting::integer("CHILD_OPEN_FILES", "child.limits.open_files", "Open files of one MCP server process; none if not set")
@@ -115,9 +116,11 @@ pub struct Env {
 }
 
 /// The processes of an MCP server.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChildConfig {
+    /// Is one kept ready before anybody asks for it?
+    pub warm_spare: bool,
     /// What one may use of the machine.
     pub limits: ResourceLimits,
 }
@@ -184,6 +187,15 @@ impl Default for Config {
             rules: Vec::new(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for ChildConfig {
+    fn default() -> Self {
+        Self {
+            warm_spare: true,
+            limits: ResourceLimits::default(),
         }
     }
 }

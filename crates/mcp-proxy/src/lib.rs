@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod about;
 pub mod app;
 pub mod calls;
 pub mod child;
@@ -7,6 +8,8 @@ pub mod children;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod crashes;
+pub mod doubt;
 pub mod frames;
 pub mod guard;
 pub mod http;
@@ -19,6 +22,7 @@ pub mod resources;
 pub mod routes;
 pub mod session;
 pub mod sessions;
+pub mod spare;
 pub mod sse;
 pub mod stderr;
 pub mod stdin;

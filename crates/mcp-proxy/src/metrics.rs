@@ -24,8 +24,14 @@ pub struct Counted {
     pub parked: Gauge,
     /// MCP server processes that were started.
     pub started: Counter,
-    /// MCP server processes that ended by themselves.
-    pub ended: Counter,
+    /// MCP server processes that ended, by cause.
+    pub ended: Family<Ended, Counter>,
+    /// Requests to MCP servers, by what became of them.
+    pub calls: Calls,
+    /// Bytes of messages to MCP servers.
+    pub bytes_in: Counter,
+    /// Bytes of messages from MCP servers.
+    pub bytes_out: Counter,
     /// Calls of tools that the rules do not allow.
     pub tools_refused: Counter,
 }
@@ -37,6 +43,47 @@ pub struct Answered {
     pub status: u16,
 }
 
+/// How an MCP server process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Ended {
+    /// `asked`, `success`, `failure`, `signal`, `silent` or `unknown`.
+    pub cause: &'static str,
+}
+
+/// What became of requests to MCP servers: one counter for each outcome.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// With a result.
+    pub answered: Counter,
+    /// With an error of the MCP server.
+    pub failed: Counter,
+    /// Given up: no answer in time.
+    pub timed_out: Counter,
+    /// Cancelled by the client.
+    pub cancelled: Counter,
+    /// The process ended before the answer.
+    pub lost: Counter,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    outcome: &'static str,
+}
+
+impl Calls {
+    fn new(family: &Family<Call, Counter>) -> Self {
+        let of = |outcome| family.get_or_create_owned(&Call { outcome });
+        Self {
+            answered: of("answered"),
+            failed: of("failed"),
+            timed_out: of("timed_out"),
+            cancelled: of("cancelled"),
+            lost: of("lost"),
+        }
+    }
+}
+
 /// Upper bounds in seconds: from a trivial call to a long one.
 const SECONDS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0,
@@ -46,6 +93,7 @@ impl Counted {
     /// New counters, shown in `metrics`.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
+        let calls = Family::<Call, Counter>::default();
         let counted = Self {
             answers: Family::default(),
             seconds: Histogram::new(SECONDS),
@@ -54,7 +102,10 @@ impl Counted {
             leases: Gauge::default(),
             parked: Gauge::default(),
             started: Counter::default(),
-            ended: Counter::default(),
+            ended: Family::default(),
+            calls: Calls::new(&calls),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
             tools_refused: Counter::default(),
         };
         metrics.register(
@@ -90,8 +141,23 @@ impl Counted {
         );
         metrics.register(
             "mcp_children_ended",
-            "MCP server processes that ended by themselves",
+            "MCP server processes that ended, by cause",
             counted.ended.clone(),
+        );
+        metrics.register(
+            "mcp_calls",
+            "Requests to MCP servers, by what became of them",
+            calls,
+        );
+        metrics.register(
+            "mcp_bytes_in",
+            "Bytes of messages to MCP servers",
+            counted.bytes_in.clone(),
+        );
+        metrics.register(
+            "mcp_bytes_out",
+            "Bytes of messages from MCP servers",
+            counted.bytes_out.clone(),
         );
         metrics.register(
             "mcp_tools_refused",

@@ -28,8 +28,10 @@ use tracing::{debug, warn};
 
 use crate::calls::{Accepts, Call, Patience, Reply, cancellation, inward};
 use crate::child::{Ended, Listener};
+use crate::doubt::UNREADABLE;
 use crate::identity::Owner;
 use crate::jsonrpc::{Kind, Message, code, error_response, is_batch, parse_batch, splice};
+use crate::metrics::Calls;
 use crate::replay::{EventId, STANDALONE};
 use crate::sessions::SessionId;
 use crate::sse::Inlet;
@@ -101,6 +103,8 @@ pub struct Session {
     /// Ends the child.
     stop: CancellationToken,
     limits: Limits,
+    /// What became of calls is counted here.
+    calls: Calls,
     opened: Instant,
     state: Mutex<State>,
 }
@@ -124,6 +128,7 @@ impl Session {
         stdin: Arc<Stdin>,
         stop: CancellationToken,
         limits: Limits,
+        calls: Calls,
     ) -> Self {
         let state = State::new(Streams::new(limits.replay_bytes, limits.reader_bytes));
         Self {
@@ -133,6 +138,7 @@ impl Session {
             stdin,
             stop,
             limits,
+            calls,
             opened: Instant::now(),
             state: Mutex::new(state),
         }
@@ -279,6 +285,7 @@ impl Session {
             };
             if let Some(call) = state.calls.remove(&number) {
                 state.deliver(call.exchange, None);
+                self.calls.cancelled.inc();
             }
             number.to_string()
         };
@@ -343,9 +350,11 @@ impl Session {
         })
     }
 
-    /// Gives up calls that took too long.
-    pub fn give_up(&self, now: Instant) {
+    /// Gives up calls that took too long. `true`: the child answers nothing any more.
+    #[must_use]
+    pub fn give_up(&self, now: Instant) -> bool {
         let mut cancelled = Vec::new();
+        let mut hung = false;
         {
             let mut state = self.lock();
             let state = &mut *state;
@@ -353,6 +362,8 @@ impl Session {
             cancelled.extend(overdue.map(|(number, _)| *number));
             for number in &cancelled {
                 if let Some(call) = state.calls.remove(number) {
+                    hung |= state.doubt.gave_up();
+                    self.calls.timed_out.inc();
                     let text = "the MCP server did not answer in time";
                     let answer = error_response(Some(&call.client_id), code::TIMEOUT, text, None);
                     state.deliver(call.exchange, Some(answer));
@@ -366,6 +377,15 @@ impl Session {
                 .stdin
                 .send(cancellation(number, "the request took too long"));
         }
+        hung
+    }
+
+    /// A line of the child was too long or no text.
+    pub fn unreadable(&self) {
+        if self.lock().doubt.was_unreadable() {
+            warn!(parent: &self.span, "{UNREADABLE}");
+            self.close(UNREADABLE);
+        }
     }
 
     fn end(&self, why: &str) {
@@ -378,6 +398,7 @@ impl Session {
         for (_, call) in std::mem::take(&mut state.calls) {
             let error = error_response(Some(&call.client_id), code::INTERNAL_ERROR, why, None);
             state.deliver(call.exchange, Some(error));
+            self.calls.lost.inc();
         }
         state.streams.clear();
         state.asked.clear();
@@ -387,6 +408,7 @@ impl Session {
     fn answer(&self, message: &Message<'_>) {
         let mut state = self.lock();
         let state = &mut *state;
+        state.doubt.spoke();
         let call = message
             .id
             .and_then(|id| Some((id, id.get().parse::<u64>().ok()?)))
@@ -395,6 +417,11 @@ impl Session {
             debug!(parent: &self.span, "dropped a response of the MCP server to nothing that is in flight");
             return;
         };
+        if message.failed {
+            self.calls.failed.inc();
+        } else {
+            self.calls.answered.inc();
+        }
         if state.version.is_none() {
             state.negotiated(message);
         }
@@ -413,6 +440,7 @@ impl Session {
         // The lock of stdin is taken before this one, never while it is held.
         let mut guard = self.lock();
         let state = &mut *guard;
+        state.doubt.spoke();
         let target = match &*message.method {
             "notifications/progress" => {
                 self.progress(state, message);
@@ -481,6 +509,7 @@ impl Listener for Session {
     fn line(&self, line: Bytes) {
         let Ok(text) = std::str::from_utf8(&line) else {
             warn!(parent: &self.span, bytes = line.len(), "skipped a line of the MCP server's stdout: it is not UTF-8");
+            self.unreadable();
             return;
         };
         if is_batch(text) {

@@ -1,20 +1,23 @@
 //! Every session of this process: found by id, bounded in number, ended when idle.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use chassis::telemetry::untrusted;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, info_span};
 
 use crate::child::{Ended, Listener, POLITE};
 use crate::children::{Children, NoChild, Permit};
+use crate::doubt::HUNG;
 use crate::identity::{Identity, Owner};
 use crate::metrics::Counted;
 use crate::session::{Limits, Session};
@@ -33,6 +36,18 @@ impl SessionId {
         )]
         getrandom::fill(&mut bytes)?;
         Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes).into()))
+    }
+
+    /// What the log may say of it: the first 32 bits of its SHA-256 in hexadecimal digits. An operator who is told a
+    /// session id finds its lines; who reads the log does not learn it.
+    fn hashed(&self) -> String {
+        let hash = Sha256::digest(self.0.as_bytes());
+        let mut text = String::with_capacity(8);
+        for byte in hash.iter().take(4) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 
     /// The value of `Mcp-Session-Id`.
@@ -82,18 +97,28 @@ pub enum NotOpened {
 struct Ear {
     session: Arc<Session>,
     sessions: Arc<Sessions>,
+    /// The child has answered something.
+    answered: AtomicBool,
 }
 
 impl Listener for Ear {
     fn line(&self, line: Bytes) {
         self.session.line(line);
+        if !self.answered.load(Ordering::Relaxed) && self.session.version().is_some() {
+            self.answered.store(true, Ordering::Relaxed);
+            self.sessions.children.note_answer();
+        }
+    }
+
+    fn unreadable(&self) {
+        self.session.unreadable();
     }
 
     fn ended(&self, how: &Ended) {
         let first = self.sessions.remove(&self.session);
-        if first && how.by_itself() {
-            let answered = self.session.version().is_some();
-            self.sessions.children.note_end(answered);
+        if first {
+            let answered = self.answered.load(Ordering::Relaxed);
+            self.sessions.children.note_end(how, answered);
         }
         self.session.ended(how);
     }
@@ -123,7 +148,14 @@ impl Sessions {
         let started = self.children.start(identity).await?;
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let login = identity.map_or("-", |identity| &identity.login);
-        let span = info_span!("session", number, login);
+        let subject = identity.map_or("-", |identity| &identity.owner.subject);
+        let span = info_span!(
+            "session",
+            number,
+            session = %id.hashed(),
+            login = %untrusted(login),
+            subject = %untrusted(subject),
+        );
         info!(parent: &span, "session opened");
         let stop = CancellationToken::new();
         let stdin = Arc::clone(&started.stdin);
@@ -134,6 +166,7 @@ impl Sessions {
             stdin,
             stop.clone(),
             self.limits,
+            self.counted.calls.clone(),
         ));
         self.table
             .write()
@@ -143,6 +176,7 @@ impl Sessions {
         let ear = Ear {
             session: Arc::clone(&session),
             sessions: Arc::clone(self),
+            answered: AtomicBool::new(false),
         };
         let watch = self.children.watch(stop, span);
         started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
@@ -231,8 +265,9 @@ impl Sessions {
     /// Ends sessions that nobody has used and calls that took too long. Called every second.
     pub fn sweep(&self, now: Instant) {
         for session in self.all() {
-            session.give_up(now);
-            if session.is_over(now) {
+            if session.give_up(now) {
+                self.close(&session, HUNG);
+            } else if session.is_over(now) {
                 self.close(&session, "the session was idle too long");
             }
         }

@@ -17,7 +17,7 @@ use crate::stdin::SendError;
 use crate::version::Version;
 
 /// After how many seconds a client may try again when something is full.
-const TRY_AGAIN: &str = "5";
+const TRY_AGAIN: u64 = 5;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +160,17 @@ impl Refusal {
         }
     }
 
+    /// After how many seconds a client may try again.
+    fn try_again(&self) -> u64 {
+        match self {
+            Self::NoChild(NoChild::Crashing { again, .. })
+            | Self::NotOpened(NotOpened::NoChild(NoChild::Crashing { again, .. })) => {
+                again.as_secs() + 1
+            }
+            _ => TRY_AGAIN,
+        }
+    }
+
     fn code(&self) -> i32 {
         match self {
             Self::Malformed(malformed) => malformed.code(),
@@ -219,7 +230,7 @@ impl Refusal {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
             ) =>
             {
-                response.insert_header((RETRY_AFTER, TRY_AGAIN));
+                response.insert_header((RETRY_AFTER, self.try_again()));
             }
             _ => {}
         }

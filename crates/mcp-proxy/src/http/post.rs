@@ -66,6 +66,7 @@ async fn serve(
         state.config.limits.message_bytes,
     )
     .await?;
+    state.counted.bytes_in.inc_by(body.len() as u64);
     let text = std::str::from_utf8(&body)
         .map_err(|error| Refusal::Malformed(jsonrpc::Malformed::NotJson(error.to_string())))?;
     jsonrpc::check_depth(text).map_err(Refusal::from)?;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,13 +16,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, info_span, warn};
 
+use crate::about::About;
 use crate::child::{Ended, Listener};
 use crate::children::Children;
 use crate::jsonrpc::{Kind, Message};
 use crate::version::Version;
 
 /// What a child speaks besides the handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Era {
     /// Revisions up to 2025-11-25 only.
     Legacy,
@@ -42,6 +45,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub struct Verdict(watch::Receiver<Option<Era>>);
 
 impl Verdict {
+    /// The answer, if it is there.
+    #[must_use]
+    pub fn known(&self) -> Option<Era> {
+        *self.0.borrow()
+    }
+
     /// The answer; waits for it up to `limit`.
     pub async fn wait(&self, limit: Duration) -> Option<Era> {
         if let Some(era) = *self.0.borrow() {
@@ -56,12 +65,14 @@ impl Verdict {
     }
 }
 
-/// Begins to ask, and keeps asking until the MCP server answers. `latch` becomes ready with the answer. `limit`: time for
-/// the answer to `initialize`.
+/// Begins to ask, and keeps asking until the MCP server answers. `latch` becomes ready with the answer, which `about` is
+/// told. Asks again whenever children have begun to end before they answer: the service is not ready until one answers. `limit`:
+/// time for the answer to `initialize`.
 #[must_use]
 pub fn probe(
     children: Children,
     latch: Latch,
+    about: About,
     limit: Duration,
     stop: CancellationToken,
 ) -> Verdict {
@@ -70,29 +81,40 @@ pub fn probe(
     runtime.spawn(async move {
         let mut pause = FIRST_PAUSE;
         loop {
-            match ask(&children, limit).await {
-                Ok(era) => {
-                    info!(?era, "the MCP server answers");
-                    sender.send_replace(Some(era));
-                    latch.ready();
-                    break;
+            let again = async {
+                match ask(&children, limit).await {
+                    Ok((era, answer)) => {
+                        info!(?era, "the MCP server answers");
+                        about.note(&answer);
+                        sender.send_replace(Some(era));
+                        latch.ready();
+                        children.note_answer();
+                        children.keep_spare();
+                        let how = children.unwell().await;
+                        let why = format!("it keeps ending before it answers: {how}");
+                        warn!(%why, "the MCP server is not well");
+                        latch.not_ready(why);
+                        pause = FIRST_PAUSE;
+                    }
+                    Err(why) => {
+                        let wait = children.pause().unwrap_or(pause);
+                        warn!(%why, retry_ms = wait.as_millis(), "the MCP server does not answer");
+                        latch.not_ready(why);
+                        sleep(wait).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                 }
-                Err(why) => {
-                    warn!(%why, retry_ms = pause.as_millis(), "the MCP server does not answer");
-                    latch.not_ready(why);
-                }
-            }
+            };
             tokio::select! {
-                () = sleep(pause) => {}
+                () = again => {}
                 () = stop.cancelled() => break,
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     });
     Verdict(receiver)
 }
 
-async fn ask(children: &Children, limit: Duration) -> Result<Era, String> {
+async fn ask(children: &Children, limit: Duration) -> Result<(Era, String), String> {
     let discover = request(
         "server/discover",
         &serde_json::json!({ "_meta": {
@@ -102,7 +124,10 @@ async fn ask(children: &Children, limit: Duration) -> Result<Era, String> {
         }}),
     );
     if let Ok(answer) = converse(children, discover, limit.min(SILENCE)).await {
-        return Ok(read(&answer));
+        let era = read(&answer);
+        if era == Era::Modern {
+            return Ok((era, answer));
+        }
     }
     let initialize = request(
         "initialize",
@@ -114,7 +139,7 @@ async fn ask(children: &Children, limit: Duration) -> Result<Era, String> {
     );
     converse(children, initialize, limit)
         .await
-        .map(|_| Era::Legacy)
+        .map(|answer| (Era::Legacy, answer))
 }
 
 fn client_info() -> serde_json::Value {
@@ -151,16 +176,23 @@ fn read(answer: &str) -> Era {
     }
 }
 
-struct Ear(mpsc::UnboundedSender<Result<Bytes, String>>);
+struct Ear {
+    said: mpsc::UnboundedSender<Result<Bytes, String>>,
+    children: Children,
+    ended: AtomicBool,
+}
 
 impl Listener for Ear {
     fn line(&self, line: Bytes) {
         // Nobody listens any more once the answer is there; the process is about to end.
-        let _ = self.0.send(Ok(line));
+        let _ = self.said.send(Ok(line));
     }
 
     fn ended(&self, how: &Ended) {
-        let _ = self.0.send(Err(how.to_string()));
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            self.children.note_end(how, false);
+        }
+        let _ = self.said.send(Err(how.to_string()));
     }
 }
 
@@ -171,17 +203,22 @@ async fn converse(
     limit: Duration,
 ) -> Result<String, String> {
     let started = children
-        .start(None)
+        .start_new(None)
         .await
         .map_err(|error| error.to_string())?;
     let stop = CancellationToken::new();
     let _end = stop.clone().drop_guard();
     let stdin = Arc::clone(&started.stdin);
-    let (sender, mut heard) = mpsc::unbounded_channel();
+    let (said, mut heard) = mpsc::unbounded_channel();
+    let ear = Ear {
+        said,
+        children: children.clone(),
+        ended: AtomicBool::new(false),
+    };
     let watch = children.watch(stop, info_span!("probe"));
     started.listen(
         children.runtime(),
-        Arc::new(Ear(sender)),
+        Arc::new(ear),
         watch,
         children.unbounded_permit(),
     );

@@ -1,16 +1,20 @@
 //! The shared children: one per person, started when needed, ended when idle, replaced when they died.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use chassis::telemetry::untrusted;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, info_span};
 
 use crate::child::{Ended, Listener};
 use crate::children::{Children, NoChild};
+use crate::doubt::HUNG;
 use crate::identity::Identity;
+use crate::metrics::Calls;
 use crate::modern::shared::Shared;
 use crate::session::Limits;
 
@@ -24,6 +28,8 @@ pub struct Pool {
     starting: tokio::sync::Mutex<()>,
     children: Children,
     limits: Limits,
+    /// What became of requests is counted here.
+    calls: Calls,
 }
 
 /// Hears a child and takes it from the table when it has ended.
@@ -31,17 +37,28 @@ struct Ear {
     shared: Arc<Shared>,
     subject: Subject,
     pool: Arc<Pool>,
+    /// The child has answered something.
+    answered: AtomicBool,
 }
 
 impl Listener for Ear {
     fn line(&self, line: Bytes) {
         self.shared.line(line);
+        if !self.answered.load(Ordering::Relaxed) && self.shared.has_answered() {
+            self.answered.store(true, Ordering::Relaxed);
+            self.pool.children.note_answer();
+        }
+    }
+
+    fn unreadable(&self) {
+        self.shared.unreadable();
     }
 
     fn ended(&self, how: &Ended) {
         let first = self.pool.remove(&self.subject, &self.shared);
-        if first && how.by_itself() {
-            self.pool.children.note_end(self.shared.has_answered());
+        if first {
+            let answered = self.answered.load(Ordering::Relaxed);
+            self.pool.children.note_end(how, answered);
         }
         self.shared.ended(how);
     }
@@ -50,12 +67,13 @@ impl Listener for Ear {
 impl Pool {
     /// No children yet.
     #[must_use]
-    pub fn new(children: Children, limits: Limits) -> Self {
+    pub fn new(children: Children, limits: Limits, calls: Calls) -> Self {
         Self {
             table: RwLock::default(),
             starting: tokio::sync::Mutex::new(()),
             children,
             limits,
+            calls,
         }
     }
 
@@ -95,11 +113,18 @@ impl Pool {
         let permit = self.children.permit(subject.as_ref())?;
         let started = self.children.start(identity).await?;
         let login = identity.map_or("-", |identity| &identity.login);
-        let span = info_span!("shared", login);
+        let shown = subject.as_deref().unwrap_or("-");
+        let span = info_span!("shared", login = %untrusted(login), subject = %untrusted(shown));
         info!(parent: &span, "shared child started");
         let stop = CancellationToken::new();
         let stdin = Arc::clone(&started.stdin);
-        let shared = Arc::new(Shared::new(span.clone(), stdin, stop.clone(), self.limits));
+        let shared = Arc::new(Shared::new(
+            span.clone(),
+            stdin,
+            stop.clone(),
+            self.limits,
+            self.calls.clone(),
+        ));
         self.table
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -108,6 +133,7 @@ impl Pool {
             shared: Arc::clone(&shared),
             subject,
             pool: Arc::clone(self),
+            answered: AtomicBool::new(false),
         };
         let watch = self.children.watch(stop, span);
         started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
@@ -134,8 +160,10 @@ impl Pool {
     /// Ends children that nobody has used and requests that took too long. Called every second.
     pub fn sweep(&self, now: Instant) {
         for (subject, shared) in self.all() {
-            shared.give_up(now);
-            if shared.is_idle(now) {
+            if shared.give_up(now) {
+                self.remove(&subject, &shared);
+                shared.close(HUNG);
+            } else if shared.is_idle(now) {
                 self.remove(&subject, &shared);
                 shared.close("the shared child was idle too long");
             }

@@ -23,7 +23,9 @@ use tracing::{debug, warn};
 
 use crate::calls::{Accepts, Call, cancellation, inward};
 use crate::child::{Ended, Listener};
+use crate::doubt::{Doubt, UNREADABLE};
 use crate::jsonrpc::{Edit, Kind, Message, code, error_response, splice};
+use crate::metrics::Calls;
 use crate::modern::request::{Answer, InFlight, Request, Serving};
 use crate::modern::schemas::Cache;
 use crate::session::{Limits, Refused};
@@ -38,6 +40,8 @@ pub struct Shared {
     stdin: Arc<Stdin>,
     stop: CancellationToken,
     limits: Limits,
+    /// What became of requests is counted here.
+    calls: Calls,
     state: Mutex<State>,
     pub(super) schemas: Cache,
 }
@@ -49,6 +53,7 @@ struct State {
     requests: HashMap<u64, Request>,
     last_used: Instant,
     answered: bool,
+    doubt: Doubt,
 }
 
 impl Serving for Shared {
@@ -63,6 +68,7 @@ impl Serving for Shared {
     fn cancel(&self, number: u64) {
         let known = self.lock().requests.remove(&number).is_some();
         if known {
+            self.calls.cancelled.inc();
             // A child that takes no more lines will not miss this one.
             let _ = self
                 .stdin
@@ -79,6 +85,7 @@ impl Shared {
         stdin: Arc<Stdin>,
         stop: CancellationToken,
         limits: Limits,
+        calls: Calls,
     ) -> Self {
         let state = State {
             ended: None,
@@ -86,12 +93,14 @@ impl Shared {
             requests: HashMap::new(),
             last_used: Instant::now(),
             answered: false,
+            doubt: Doubt::default(),
         };
         Self {
             span,
             stdin,
             stop,
             limits,
+            calls,
             state: Mutex::new(state),
             schemas: Cache::default(),
         }
@@ -170,9 +179,11 @@ impl Shared {
         !busy && now.duration_since(state.last_used) >= self.limits.idle
     }
 
-    /// Gives up requests that took too long.
-    pub fn give_up(&self, now: Instant) {
+    /// Gives up requests that took too long. `true`: the child answers nothing any more.
+    #[must_use]
+    pub fn give_up(&self, now: Instant) -> bool {
         let mut overdue = Vec::new();
+        let mut hung = false;
         {
             let mut state = self.lock();
             let numbers: Vec<u64> = state
@@ -183,6 +194,8 @@ impl Shared {
                 .collect();
             for number in numbers {
                 if let Some(request) = state.requests.remove(&number) {
+                    hung |= state.doubt.gave_up();
+                    self.calls.timed_out.inc();
                     overdue.push((number, request));
                 }
             }
@@ -195,6 +208,15 @@ impl Shared {
             let text = "the MCP server did not answer in time";
             let answer = error_response(Some(&request.call.client_id), code::TIMEOUT, text, None);
             request.finish(answer, self.limits.reader_bytes);
+        }
+        hung
+    }
+
+    /// A line of the child was too long or no text.
+    fn was_unreadable(&self) {
+        if self.lock().doubt.was_unreadable() {
+            warn!(parent: &self.span, "{UNREADABLE}");
+            self.close(UNREADABLE);
         }
     }
 
@@ -247,6 +269,7 @@ impl Shared {
             std::mem::take(&mut state.requests)
         };
         for request in requests.into_values() {
+            self.calls.lost.inc();
             let answer = error_response(
                 Some(&request.call.client_id),
                 code::INTERNAL_ERROR,
@@ -263,12 +286,18 @@ impl Shared {
             let mut state = self.lock();
             let request = state.requests.remove(&number)?;
             state.answered = true;
+            state.doubt.spoke();
             Some((id, request))
         });
         let Some((id, request)) = found else {
             debug!(parent: &self.span, "dropped a response of the MCP server to nothing that is in flight");
             return;
         };
+        if message.failed {
+            self.calls.failed.inc();
+        } else {
+            self.calls.answered.inc();
+        }
         let client_id = &*request.call.client_id;
         let mut edits: Vec<Edit<'_>> = vec![(message.range(id), client_id)];
         if request.listens
@@ -293,6 +322,7 @@ impl Shared {
             return;
         }
         let mut state = self.lock();
+        state.doubt.spoke();
         let number_of = |value: &RawValue| value.get().parse::<u64>().ok();
         let (number, edited) = if let Some(id) = message.params.meta.subscription_id {
             (number_of(id), Some(id))
@@ -378,6 +408,7 @@ impl Listener for Shared {
     fn line(&self, line: Bytes) {
         let Ok(text) = std::str::from_utf8(&line) else {
             warn!(parent: &self.span, bytes = line.len(), "skipped a line of the MCP server's stdout: it is not UTF-8");
+            self.was_unreadable();
             return;
         };
         match Message::parse(text) {
@@ -388,6 +419,10 @@ impl Listener for Shared {
                 warn!(parent: &self.span, %error, "skipped a line of the MCP server's stdout");
             }
         }
+    }
+
+    fn unreadable(&self) {
+        self.was_unreadable();
     }
 
     fn ended(&self, how: &Ended) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::calls::{Accepts, Call, Reply, ReplySender};
+use crate::doubt::Doubt;
 use crate::jsonrpc::Message;
 use crate::replay::STANDALONE;
 use crate::streams::Streams;
@@ -23,6 +24,7 @@ pub(super) struct State {
     pub(super) asked: HashMap<Box<str>, u64>,
     pub(super) late_tokens: VecDeque<(u64, Box<str>)>,
     pub(super) streams: Streams,
+    pub(super) doubt: Doubt,
     pub(super) last_post: Instant,
 }
 
@@ -64,6 +66,7 @@ impl State {
             asked: HashMap::new(),
             late_tokens: VecDeque::new(),
             streams,
+            doubt: Doubt::default(),
             last_post: Instant::now(),
         }
     }

@@ -163,6 +163,16 @@ impl Bridge {
             .map_or(0, |answer| answer.status().as_u16())
     }
 
+    /// Makes a server with `--exit-once-said` end, or lets it live again.
+    pub(crate) fn say_exit(&self, exit: bool) {
+        let file = self.directory.path().join("exit");
+        if exit {
+            std::fs::write(file, "").unwrap();
+        } else {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+
     /// Writes another configuration file.
     pub(crate) fn rewrite(&self, text: &str) {
         std::fs::write(self.directory.path().join("gateway.toml"), text).unwrap();

@@ -390,38 +390,6 @@ async fn a_missing_command_stops_the_bridge_with_one_clear_line() {
 }
 
 #[tokio::test]
-async fn a_child_that_ends_at_once_is_never_ready_and_says_why() {
-    let bridge = scripted(&["--exit", "9"]).start().await;
-    let mut answer = bridge.post(&initialize("2025-11-25")).send().await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("mcp-session-id"), None);
-    assert_eq!(
-        answer.json().await["error"]["message"],
-        "the MCP server process ended with exit status 9"
-    );
-    bridge
-        .logs
-        .wait_for("the MCP server does not answer")
-        .await
-        .unwrap();
-    assert_eq!(bridge.readiness().await, 503);
-}
-
-#[tokio::test]
-async fn a_child_that_keeps_ending_is_not_started_for_a_while() {
-    let bridge = scripted(&["--exit", "9"]).start().await;
-    let refused = wait::until("the pause", PATIENCE, || async {
-        let answer = bridge.post(&initialize("2025-11-25")).send().await;
-        (answer.status == 503).then_some(answer)
-    })
-    .await
-    .unwrap();
-    assert!(refused.header("retry-after").is_some());
-    let ready = bridge.private("/health/ready").await;
-    assert!(ready.contains("keep ending before they answer"), "{ready}");
-}
-
-#[tokio::test]
 async fn a_person_may_end_a_call_of_theirs_without_pausing_others() {
     let bridge = scripted(&[]).ready().await;
     for _ in 0..8 {

@@ -398,6 +398,7 @@ async fn a_client_that_goes_away_before_its_session_is_open_leaves_no_child() {
     let directory = tempfile::tempdir().unwrap();
     let pids = directory.path().join("pids");
     let bridge = scripted(&["--silent-initialize", "--announce", pids.to_str().unwrap()])
+        .with("CHILD_WARM_SPARE", "false")
         .ready()
         .await;
     let before = std::fs::read_to_string(&pids).unwrap();

@@ -6,6 +6,8 @@
 //! - `--ignore-eof`: goes on after its stdin was closed (with `sh -c 'trap "" TERM; exec …'` it ignores SIGTERM, too);
 //! - `--silent`: reads and never answers; `--silent-initialize`: does not answer `initialize`;
 //! - `--exit STATUS`: ends at once; `--announce FILE`: appends its process id to a file;
+//! - `--exit-initialize`: ends when a client says `initialize`; `--exit-once-said`: ends when anybody does, once there is a
+//!   file `exit` in the working directory;
 //! - `--paged`: lists its tools on two pages;
 //! - `--ignored`: what follows has no meaning.
 
@@ -38,6 +40,8 @@ struct Flags {
     silent: bool,
     silent_initialize: bool,
     paged: bool,
+    exit_initialize: bool,
+    exit_once_said: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +71,8 @@ fn main() -> std::process::ExitCode {
         match argument.as_str() {
             "--modern" => flags.modern = true,
             "--ignore-eof" => flags.ignore_eof = true,
+            "--exit-initialize" => flags.exit_initialize = true,
+            "--exit-once-said" => flags.exit_once_said = true,
             "--paged" => flags.paged = true,
             "--silent" => flags.silent = true,
             "--silent-initialize" => flags.silent_initialize = true,
@@ -106,6 +112,16 @@ fn main() -> std::process::ExitCode {
 
 fn exit_status(text: Option<&str>) -> std::process::ExitCode {
     std::process::ExitCode::from(text.and_then(|text| text.parse().ok()).unwrap_or(1))
+}
+
+/// Is it the bridge that asks, to see whether anybody answers?
+fn is_probe(message: &Value) -> bool {
+    message["params"]["clientInfo"]["name"] == "mcp-proxy"
+}
+
+/// Is there a file `exit` where the bridge runs?
+fn is_told_to_exit() -> bool {
+    std::path::Path::new("exit").exists()
 }
 
 fn announce(file: Option<&str>) {
@@ -155,7 +171,14 @@ impl Server {
         }
         match method {
             _ if id.is_null() => self.notified.push(message.clone()),
-            "initialize" if self.flags.silent_initialize => {}
+            // The bridge's own probe is answered: these are for the clients.
+            "initialize" if self.flags.silent_initialize && !is_probe(message) => {}
+            "initialize" if self.flags.exit_initialize && !is_probe(message) => {
+                return Some(exit_status(Some("9")));
+            }
+            "initialize" if self.flags.exit_once_said && is_told_to_exit() => {
+                return Some(exit_status(Some("9")));
+            }
             "initialize" => self.result(
                 id,
                 &json!({
@@ -166,7 +189,8 @@ impl Server {
             ),
             "server/discover" if mine == Era::Modern => self.result(
                 id,
-                &json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private" }),
+                &json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private",
+                    "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "scripted-server", "version": "1" } } }),
             ),
             // One tool on each of two pages.
             "tools/list" if self.flags.paged => {
@@ -254,6 +278,10 @@ impl Server {
                 }
                 answer(self, "told");
             }
+            // Reads and says nothing any more.
+            "hang" => loop {
+                std::thread::sleep(Duration::from_secs(1));
+            },
             "hold" => self.held.push(id.clone()),
             "release" => {
                 for held in self.held.drain(..).rev() {
@@ -311,6 +339,18 @@ impl Server {
                 raw(&vec![b'x'; size("bytes")]);
                 raw(b"\n");
                 answer(self, "after the long line");
+            }
+            // Lines that are too long or no text.
+            "unreadable" => {
+                for _ in 0..number("lines") {
+                    if arguments["kind"] == "long" {
+                        raw(&vec![b'x'; 100_000]);
+                        raw(b"\n");
+                    } else {
+                        raw(b"\xff\xfe\n");
+                    }
+                }
+                answer(self, "after the lines");
             }
             "big" => answer(self, &"x".repeat(size("bytes"))),
             "stderr" => {

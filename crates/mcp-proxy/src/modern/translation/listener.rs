@@ -50,8 +50,8 @@ impl Listener for Ear {
             let state = self.0.lock();
             (state.ended.is_none(), state.answered)
         };
-        if first && how.by_itself() {
-            self.0.home.children.note_end(answered);
+        if first {
+            self.0.home.children.note_end(how, answered);
         }
         self.0.end(&how.to_string());
     }
@@ -76,8 +76,11 @@ impl Legacy {
         let number = message.id.and_then(|id| id.get().parse::<u64>().ok());
         let mut state = self.lock();
         if let Some(sender) = number.and_then(|number| state.own.remove(&number)) {
-            state.answered = true;
+            let first = !std::mem::replace(&mut state.answered, true);
             drop(state);
+            if first {
+                self.home.children.note_answer();
+            }
             // Who asked may have given up.
             let _ = sender.send(Ok(message.text.to_owned()));
             return;

@@ -1,0 +1,120 @@
+//! The child that was started before anybody asked for it.
+
+use serde_json::json;
+use testkit::wait::{self, PATIENCE};
+
+use crate::bridge::{Setup, scripted};
+use crate::children::gone;
+use crate::eras;
+
+const ANNA: [(&str, &str); 4] = [
+    ("x-auth-subject", "1"),
+    ("x-auth-login", "anna"),
+    ("x-auth-client", "a"),
+    ("x-auth-scope", ""),
+];
+
+/// A bridge whose children write down their process ids.
+struct Announced {
+    pids: std::path::PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Announced {
+    fn new(flags: &[&str]) -> (Setup, Self) {
+        let directory = tempfile::tempdir().unwrap();
+        let pids = directory.path().join("pids");
+        std::fs::write(&pids, "").unwrap();
+        let setup = scripted(&[flags, &["--announce", pids.to_str().unwrap()]].concat());
+        let announced = Self {
+            pids,
+            _directory: directory,
+        };
+        (setup, announced)
+    }
+
+    fn all(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.pids).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until so many have been started.
+    async fn number(&self, number: usize) -> Vec<String> {
+        wait::until("the children", PATIENCE, || async {
+            let all = self.all();
+            (all.len() >= number).then_some(all)
+        })
+        .await
+        .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_session_gets_the_spare_child_alone_and_another_takes_its_place() {
+    let (setup, announced) = Announced::new(&[]);
+    let bridge = setup.ready().await;
+    // Two probes, then the spare.
+    let mut expected = announced.number(3).await.pop().unwrap();
+    for number in 4..7 {
+        let session = bridge.open("2025-11-25").await;
+        assert_eq!(bridge.tool(&session, "pid", json!({})).await, expected);
+        expected = announced.number(number).await.pop().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn both_eras_take_the_spare_child() {
+    let (setup, announced) = Announced::new(&["--modern"]);
+    let bridge = setup.ready().await;
+    let spare = announced.number(2).await.pop().unwrap();
+    let mut answer = eras::modern(&bridge, 1, "pid", json!({})).send().await;
+    let pid = answer.message().await["result"]["content"][0]["text"].clone();
+    assert_eq!(pid, spare);
+    let next = announced.number(3).await.pop().unwrap();
+    let session = bridge.open("2025-11-25").await;
+    assert_eq!(bridge.tool(&session, "pid", json!({})).await, next);
+}
+
+#[tokio::test]
+async fn a_spare_child_that_has_ended_is_not_given_to_anybody() {
+    let (setup, announced) = Announced::new(&[]);
+    let bridge = setup.ready().await;
+    let spare = announced.number(3).await.pop().unwrap();
+    let pid = rustix::process::Pid::from_raw(spare.parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let session = bridge.open("2025-11-25").await;
+    assert_ne!(bridge.tool(&session, "pid", json!({})).await, spare);
+}
+
+#[tokio::test]
+async fn the_spare_child_takes_nobodys_place_and_ends_with_the_bridge() {
+    let (setup, announced) = Announced::new(&[]);
+    let mut bridge = setup.with("MAX_SESSIONS", "1").ready().await;
+    let spare = announced.number(3).await.pop().unwrap();
+    let session = bridge.open("2025-11-25").await;
+    assert_eq!(bridge.tool(&session, "pid", json!({})).await, spare);
+    let next = announced.number(4).await.pop().unwrap();
+    bridge
+        .process
+        .signal(rustix::process::Signal::TERM)
+        .unwrap();
+    gone(&next).await;
+    assert!(bridge.process.wait(PATIENCE).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn there_is_no_spare_child_where_each_is_made_for_one_person() {
+    let (setup, announced) = Announced::new(&[]);
+    let setup = setup
+        .with("REQUIRE_IDENTITY", "true")
+        .with_file("[proxy.env.set]\nPERSON = \"{user.id}\"\n");
+    let bridge = setup.ready().await;
+    for number in 1..4 {
+        bridge.open_as("2025-11-25", &ANNA).await;
+        assert_eq!(
+            announced.all().len(),
+            2 + number,
+            "two probes, and one for each session"
+        );
+    }
+}
