@@ -4,7 +4,7 @@ use oauth::client::{Client, UNUSED_LIFETIME};
 use oauth::{ClientId, Timestamp};
 
 use crate::Store;
-use crate::backend::{Event, Index, Kind, StoreError};
+use crate::backend::{Event, Index, Key, Kind, StoreError};
 use crate::records::{StoredRecord, Transition};
 
 impl StoredRecord for Client {
@@ -62,6 +62,7 @@ impl Store {
                 Transition::put(client.clone(), end, ())
             })
             .await?;
+        self.settle_client(&id, now).await?;
         Ok(Registration::Created)
     }
 
@@ -99,9 +100,6 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (id, end) = (client.id.clone(), client.expires_at(lifetime));
-        self.backend()
-            .index_insert(&Index::Clients, id.as_str(), end, now)
-            .await?;
         self.records()
             .update(id.as_str(), now, |stored: Option<Client>| {
                 let mut client = client.clone();
@@ -110,7 +108,14 @@ impl Store {
                 }
                 Transition::put(client, end, ())
             })
-            .await
+            .await?;
+        self.settle_client(&id, now).await
+    }
+
+    /// Lists a client that is there, and no other.
+    async fn settle_client(&self, id: &ClientId, now: Timestamp) -> Result<(), StoreError> {
+        let key = Key::new(Kind::Client, id.as_str());
+        self.records().settle(&Index::Clients, &key, now).await
     }
 
     /// The client of this id, while its registration lasts.
@@ -135,23 +140,17 @@ impl Store {
         if is_fresh {
             return Ok(());
         }
-        let end = self
-            .records()
+        self.records()
             .update(client.id.as_str(), now, |stored: Option<Client>| {
                 let Some(mut client) = stored else {
-                    return Transition::keep(None);
+                    return Transition::keep(());
                 };
                 client.last_used_at = Some(now);
                 let end = client.expires_at(lifetime);
-                Transition::put(client, end, Some(end))
+                Transition::put(client, end, ())
             })
             .await?;
-        if let Some(end) = end {
-            self.backend()
-                .index_insert(&Index::Clients, client.id.as_str(), end, now)
-                .await?;
-        }
-        Ok(())
+        self.settle_client(&client.id, now).await
     }
 
     /// Changes a client in one atomic step, if `change` still wants to after looking at what is stored now. `None` when the
@@ -163,7 +162,8 @@ impl Store {
         now: Timestamp,
         change: impl Fn(Client) -> Option<(Client, R)>,
     ) -> Result<Option<(Client, R)>, StoreError> {
-        self.records()
+        let changed = self
+            .records()
             .update(id.as_str(), now, |stored: Option<Client>| {
                 match stored.and_then(&change) {
                     None => Transition::keep(None),
@@ -174,7 +174,11 @@ impl Store {
                     }
                 }
             })
-            .await
+            .await?;
+        if changed.is_some() {
+            self.settle_client(id, now).await?;
+        }
+        Ok(changed)
     }
 
     /// Removes a client; with it go all its sessions, because a session counts only while its client is there. `false`
@@ -187,9 +191,7 @@ impl Store {
                 Some(_) => Transition::remove(true).telling(Event::ClientChanged(id.to_string())),
             })
             .await?;
-        self.backend()
-            .index_remove(&Index::Clients, id.as_str())
-            .await?;
+        self.settle_client(id, now).await?;
         Ok(was_there)
     }
 }

@@ -147,11 +147,51 @@ impl Records {
         let records = self.backend.read(&keys, now).await?;
         let mut found = Vec::with_capacity(records.len());
         for (key, record) in keys.iter().zip(&records) {
-            if let Some(value) = decode(key, record.as_ref())? {
-                found.push((key.id().to_owned(), value));
+            match decode(key, record.as_ref())? {
+                Some(value) => found.push((key.id().to_owned(), value)),
+                // A process that ended at the wrong moment left it. Where nothing can be written, reading goes on.
+                None => drop(self.settle(index, key, now).await),
             }
         }
         Ok((found, last))
+    }
+
+    /// Makes the name of a record in an index agree with the record: it is there as long as the record is, and ends with
+    /// it. Whoever stores or removes a record that is listed calls this afterwards.
+    ///
+    /// Record and index are changed one after the other, so a slow writer could list again what another has removed
+    /// meanwhile. So the record is read again after its name was written: whoever writes a name last has then seen the
+    /// record as it stays.
+    pub async fn settle(&self, index: &Index, key: &Key, now: Timestamp) -> Result<(), StoreError> {
+        let mut life = self.life(key, now).await?;
+        for _ in 0..MAX_TRIES {
+            match life {
+                Some(end) => {
+                    self.backend.index_insert(index, key.id(), end, now).await?;
+                }
+                None => self.backend.index_remove(index, key.id()).await?,
+            }
+            let written = life;
+            life = self.life(key, now).await?;
+            if life == written {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended {
+            key: key.clone(),
+            tries: MAX_TRIES,
+        })
+    }
+
+    /// Whether the record is there, and when it ends.
+    async fn life(
+        &self,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<Option<Option<Timestamp>>, StoreError> {
+        let records = self.backend.read(std::slice::from_ref(key), now).await?;
+        let record = records.into_iter().next().flatten();
+        Ok(record.map(|record| record.expires_at()))
     }
 
     /// Changes the record `id` in one atomic step: reads it, asks `transition` what becomes of it, and stores that if
@@ -241,7 +281,10 @@ fn encode<T: StoredRecord>(
     Ok(Record::new(bytes, expires_at))
 }
 
-fn decode<T: StoredRecord>(key: &Key, record: Option<&Record>) -> Result<Option<T>, StoreError> {
+pub(crate) fn decode<T: StoredRecord>(
+    key: &Key,
+    record: Option<&Record>,
+) -> Result<Option<T>, StoreError> {
     let Some(record) = record else {
         return Ok(None);
     };

@@ -1,7 +1,8 @@
 //! Indexes, and the sweep.
 
+use super::verbs::new_client;
 use super::{Counter, Fixture, at, increment, key, put, read, record, swap};
-use crate::{Index, Records, Swapped};
+use crate::{Index, Records, Registration, Store, Swapped};
 
 /// Byte order, no matter in which order and with which ends the names came.
 pub async fn an_index_lists_in_order_and_page_by_page(fixture: impl Fixture) {
@@ -169,4 +170,31 @@ pub async fn a_sweep_removes_what_has_ended_and_nothing_else(fixture: impl Fixtu
     assert_eq!(read(&*backend, &key("3"), at(20)).await, Some(moved));
     assert_eq!(read(&*backend, &key("4"), at(20)).await, Some(immortal));
     put(&*backend, &key("5"), &before, at(20)).await;
+}
+
+/// A client that is removed while others write its name into the index leaves no name behind, however they meet.
+pub async fn a_removed_client_leaves_no_name_behind(fixture: impl Fixture) {
+    let store = Store::new(fixture.backend());
+    let second = Store::new(fixture.second().await);
+    for round in 0..30 {
+        let client = new_client();
+        // One that would be listed for ever.
+        let created = store.create_client(client.clone(), 0, 1000, at(0)).await;
+        assert_eq!(created.unwrap(), Registration::Created);
+        let used = {
+            let (store, client) = (store.clone(), client.clone());
+            tokio::spawn(async move { store.note_client_use(&client, 0, at(1)).await })
+        };
+        let removed = {
+            let (second, id) = (second.clone(), client.id.clone());
+            tokio::spawn(async move { second.delete_client(&id, at(1)).await })
+        };
+        used.await.unwrap().unwrap();
+        assert!(removed.await.unwrap().unwrap());
+        let named = store
+            .backend()
+            .index_members(&Index::Clients, None, 10, at(1))
+            .await;
+        assert_eq!(named.unwrap(), Vec::<String>::new(), "round {round}");
+    }
 }

@@ -104,6 +104,7 @@ macro_rules! contract_tests {
             a_lost_ring_is_not_replaced_while_there_are_sessions,
             there_are_at_most_so_many_clients,
             an_operators_client_stays_until_it_is_removed,
+            a_removed_client_leaves_no_name_behind,
         );
     };
     ($fixture:ty, durable) => {

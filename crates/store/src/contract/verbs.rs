@@ -19,11 +19,11 @@ use super::events::connected;
 use super::{Fixture, PATIENCE, at, next_event};
 use crate::{Event, FirstRing, Pinned, Redemption, Refresh, Registration, SealedKeyRing, Store};
 
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(super) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const WRONG_VERIFIER: &str = "wrongwrongwrongwrongwrongwrongwrongwrongwro";
-const ACCESS_TOKEN_LIFETIME: u64 = 3600;
+pub(super) const ACCESS_TOKEN_LIFETIME: u64 = 3600;
 const CLIENT_LIFETIME: u64 = 7_776_000;
-const LIFETIMES: Lifetimes = Lifetimes {
+pub(super) const LIFETIMES: Lifetimes = Lifetimes {
     idle: 86_400,
     absolute: 864_000,
     grace: 120,
@@ -33,7 +33,7 @@ fn derivation_key() -> DerivationKey {
     DerivationKey::new([7; 32])
 }
 
-fn ann() -> Person {
+pub(super) fn ann() -> Person {
     Person {
         subject: Subject::parse("local:ann").unwrap(),
         login: "ann".to_owned(),
@@ -47,7 +47,7 @@ fn token() -> TokenId {
     TokenId::generate(&SystemEntropy)
 }
 
-fn new_client() -> Client {
+pub(super) fn new_client() -> Client {
     let request: ClientMetadataRequest =
         serde_json::from_str(r#"{"redirect_uris":["https://a.example/cb"]}"#).unwrap();
     let offered = ScopeSet::parse("mcp").unwrap();
@@ -67,14 +67,14 @@ fn request(client_id: &ClientId) -> AuthorizeRequest {
 }
 
 /// Two instances that know a client and a person, and a code for them that was issued at second 0.
-struct World {
-    stores: [Store; 2],
-    client: Client,
+pub(super) struct World {
+    pub(super) stores: [Store; 2],
+    pub(super) client: Client,
     code: Arc<AuthorizationCode>,
 }
 
 impl World {
-    async fn new(fixture: &impl Fixture) -> Self {
+    pub(super) async fn new(fixture: &impl Fixture) -> Self {
         let stores = [
             Store::new(fixture.backend()),
             Store::new(fixture.second().await),
@@ -100,7 +100,7 @@ impl World {
         self.stores[number % 2].clone()
     }
 
-    async fn redeem(&self, number: usize, verifier: &str, second: i64) -> Redemption {
+    pub(super) async fn redeem(&self, number: usize, verifier: &str, second: i64) -> Redemption {
         redeem(
             self.store(number),
             &self.client.id,
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// Redeems the code at second 1.
-    async fn granted(&self) -> Session {
+    pub(super) async fn granted(&self) -> Session {
         match self.redeem(0, VERIFIER, 1).await {
             Redemption::Granted(session) => session,
             other => panic!("{other:?}"),
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// Whether an access token of the session is honoured, on both instances.
-    async fn is_alive(&self, second: i64) -> bool {
+    pub(super) async fn is_alive(&self, second: i64) -> bool {
         let mut answers = Vec::new();
         for store in &self.stores {
             let alive = store
