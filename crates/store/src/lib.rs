@@ -2,6 +2,7 @@
 
 mod administration;
 mod backend;
+mod backup;
 mod clients;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -23,6 +24,7 @@ pub use self::backend::{
     Backend, Event, EventFeed, Index, Key, Kind, Notice, OpenError, Page, Record, Scan, StoreError,
     Swap, Swapped,
 };
+pub use self::backup::{Backup, BackupError, Checked};
 pub use self::clients::Registration;
 pub use self::counters::{Admission, Count, Counters, Quota};
 pub use self::embedded::EmbeddedBackend;

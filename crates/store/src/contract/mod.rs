@@ -11,6 +11,7 @@
     reason = "a behaviour is a test: it fails by panicking"
 )]
 
+mod backups;
 mod counters;
 mod events;
 mod indexes;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::backups::*;
 pub use self::counters::*;
 pub use self::events::*;
 pub use self::indexes::*;
@@ -105,6 +107,9 @@ macro_rules! contract_tests {
             there_are_at_most_so_many_clients,
             an_operators_client_stays_until_it_is_removed,
             a_removed_client_leaves_no_name_behind,
+            a_backup_comes_back_as_it_was,
+            a_restore_refuses_what_is_there_and_can_be_repeated,
+            a_damaged_backup_restores_nothing,
         );
     };
     ($fixture:ty, durable) => {
