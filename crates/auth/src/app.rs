@@ -260,7 +260,8 @@ impl App {
     }
 }
 
-async fn open_store(settings: StoreSettings) -> anyhow::Result<Store> {
+/// Opens the store of these settings.
+pub(crate) async fn open_store(settings: StoreSettings) -> anyhow::Result<Store> {
     Ok(match settings {
         StoreSettings::Memory => Store::new(Arc::new(MemoryBackend::new())),
         StoreSettings::Embedded(path) => Store::new(Arc::new(EmbeddedBackend::open(&path).await?)),

@@ -8,14 +8,16 @@ use std::process::ExitCode;
 use chassis::config::{Environment, Loaded};
 use chassis::shutdown::Shutdown;
 use clap::{Parser, Subcommand};
-use oauth::SystemEntropy;
 use oauth::secret::{ClientSecret, Plain};
+use oauth::{Clock as _, SystemClock, SystemEntropy};
+use store::RedisOptions;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::idp::local::hash_password;
 use crate::policy::{Source, Watch};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
+use crate::transfer;
 
 /// The OAuth 2.1 authorization server of the MCP OAuth Gateway.
 #[derive(Debug, Parser)]
@@ -43,6 +45,31 @@ enum Command {
     HashPassword,
     /// Make a secret for a client of `[operator_clients.NAME]` and print it with its hash.
     NewClientSecret,
+    /// Write everything that is stored to a file. With STORE=redb the service must be stopped meanwhile.
+    Backup {
+        /// The file, made with mode 0600; - is standard output.
+        file: PathBuf,
+    },
+    /// Store what is in a backup. Stop the service first.
+    Restore {
+        /// The file; - is standard input.
+        file: PathBuf,
+        /// Only check the backup and tell what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        /// Remove all that is in the store first; without it a store that is not empty is left alone.
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Take over the clients of the Python gateway from its Redis, which is only read.
+    Import {
+        /// Its Redis [default: `REDIS_URL`]; the password is that of `REDIS_PASSWORD`.
+        #[arg(long, value_name = "URL")]
+        from: Option<String>,
+        /// Only tell what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// Runs what the command line asks for.
@@ -60,6 +87,9 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command.as_ref().unwrap_or(&Command::Serve) {
+        command @ (Command::Backup { .. } | Command::Restore { .. } | Command::Import { .. }) => {
+            transfer(arguments, command)
+        }
         Command::Serve => serve(arguments),
         Command::Healthcheck => healthcheck(arguments),
         Command::Config => {
@@ -120,6 +150,51 @@ fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         app.following(watch).run(Shutdown::new()).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The commands about the store as a whole.
+fn transfer(arguments: &Arguments, command: &Command) -> anyhow::Result<ExitCode> {
+    let source = source(arguments);
+    let loaded = load(arguments, &source)?;
+    let settings = settings::store(&loaded)?;
+    let now = SystemClock.now();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Backup { file } => transfer::backup(settings, file, now).await?,
+            Command::Restore {
+                file,
+                dry_run,
+                clear,
+            } => {
+                let options = transfer::Options {
+                    dry_run: *dry_run,
+                    clear: *clear,
+                };
+                print(&transfer::restore(settings, file, options, now).await?);
+            }
+            Command::Import { from, dry_run } => {
+                let redis = &loaded.config.redis;
+                let from = RedisOptions {
+                    password: redis.password.as_ref().map(|it| it.expose().to_owned()),
+                    ..RedisOptions::new(from.clone().unwrap_or_else(|| redis.url.clone()))
+                };
+                let service = Settings::check(&loaded, source.environment())?;
+                let services = service.sites.services();
+                let terms = transfer::Terms {
+                    offered_scopes: service.rules.offered_scopes(services),
+                    client_lifetime: loaded.config.clients.lifetime.get(),
+                    dry_run: *dry_run,
+                };
+                print(&transfer::import(settings, &from, &terms, now).await?);
+            }
+            _ => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn healthcheck(arguments: &Arguments) -> anyhow::Result<ExitCode> {

@@ -16,3 +16,4 @@ mod routes;
 mod settings;
 #[doc(hidden)]
 pub mod testing;
+mod transfer;

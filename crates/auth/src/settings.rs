@@ -223,7 +223,8 @@ fn address(
     Ok(SocketAddr::new(ip, port))
 }
 
-fn store(loaded: &Loaded<Config>) -> Result<StoreSettings, ConfigError> {
+/// Where the store is, for commands that need nothing else.
+pub(crate) fn store(loaded: &Loaded<Config>) -> Result<StoreSettings, ConfigError> {
     let config = &loaded.config;
     match config.store.kind.as_str() {
         "memory" => Ok(StoreSettings::Memory),

@@ -121,6 +121,28 @@ impl Client {
         }
     }
 
+    /// A client that another server registered, with the secrets it has; `now` counts as its last use, so that it has the
+    /// whole lifetime to show up here.
+    #[must_use]
+    pub fn adopt(
+        id: ClientId,
+        secret: Option<&Plain<ClientSecret>>,
+        registration_token: Option<&Plain<RegistrationToken>>,
+        metadata: ClientMetadata,
+        issued_at: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            secret: secret.map(Plain::hash),
+            registration_token: registration_token.map(Plain::hash),
+            metadata,
+            issued_at,
+            last_used_at: Some(now),
+            operator: None,
+        }
+    }
+
     /// Replaces what the client said about itself, whole (RFC 7592 section 2.2). The registration token is made anew; the
     /// secret stays unless the client becomes public or confidential by it.
     #[must_use]
@@ -163,7 +185,7 @@ impl Client {
         match (&self.secret, credentials) {
             (None, PresentedCredentials::None) => true,
             (Some(hash), PresentedCredentials::Secret(secret)) => {
-                Plain::<ClientSecret>::parse(secret).is_some_and(|secret| hash.matches(&secret))
+                Plain::<ClientSecret>::presented(secret).is_some_and(|secret| hash.matches(&secret))
             }
             _ => false,
         }
@@ -174,7 +196,7 @@ impl Client {
     pub fn is_managed_by(&self, token: &str) -> bool {
         match (
             &self.registration_token,
-            Plain::<RegistrationToken>::parse(token),
+            Plain::<RegistrationToken>::presented(token),
         ) {
             (Some(hash), Some(token)) => hash.matches(&token),
             _ => false,

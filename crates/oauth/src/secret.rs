@@ -90,6 +90,27 @@ impl<K: SecretKind> Plain<K> {
     }
 }
 
+/// How long a secret that another server made must be: less could be guessed.
+const LEAST_FOREIGN: usize = 32;
+
+/// And at most.
+const MOST_FOREIGN: usize = 512;
+
+/// Secrets that clients keep for months, and which therefore may have been made by the server that was here before.
+pub trait Lasting: SecretKind {}
+impl Lasting for ClientSecret {}
+impl Lasting for RegistrationToken {}
+
+impl<K: Lasting> Plain<K> {
+    /// Takes a secret that this or another server made: 32 to 512 visible ASCII characters.
+    #[must_use]
+    pub fn presented(text: &str) -> Option<Self> {
+        let is_long = (LEAST_FOREIGN..=MOST_FOREIGN).contains(&text.len());
+        let well_formed = is_long && text.bytes().all(|byte| byte.is_ascii_graphic());
+        well_formed.then(|| Self::of(text.to_owned()))
+    }
+}
+
 impl<K> Clone for Plain<K> {
     fn clone(&self) -> Self {
         Self {

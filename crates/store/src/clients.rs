@@ -112,6 +112,25 @@ impl Store {
         self.settle_client(&id, now).await
     }
 
+    /// Stores a client that another server registered, unless one with its id is here. `false` when there is one.
+    pub async fn adopt_client(
+        &self,
+        client: Client,
+        lifetime: u64,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (id, end) = (client.id.clone(), client.expires_at(lifetime));
+        let is_new = self
+            .records()
+            .update(id.as_str(), now, |stored: Option<Client>| match stored {
+                Some(_) => Transition::keep(false),
+                None => Transition::put(client.clone(), end, true),
+            })
+            .await?;
+        self.settle_client(&id, now).await?;
+        Ok(is_new)
+    }
+
     /// Lists a client that is there, and no other.
     async fn settle_client(&self, id: &ClientId, now: Timestamp) -> Result<(), StoreError> {
         let key = Key::new(Kind::Client, id.as_str());

@@ -32,7 +32,7 @@ pub use self::keys::{FirstRing, SealedKey, SealedKeyRing};
 pub use self::memory::MemoryBackend;
 pub use self::people::{PersonRecord, Pinned};
 pub use self::records::{Records, StoredRecord, Transition};
-pub use self::redis::{RedisBackend, RedisOptions};
+pub use self::redis::{Predecessor, PredecessorClient, RedisBackend, RedisOptions};
 pub use self::sessions::{Redemption, Refresh};
 
 /// What the authorization server remembers. Cheap to clone.

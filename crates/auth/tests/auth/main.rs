@@ -35,4 +35,5 @@ mod restart;
 mod revoke;
 mod service_rules;
 mod token;
+mod transfer;
 mod verify;

@@ -140,6 +140,11 @@ impl Auth {
         instance.keep_keys_up().await.unwrap();
     }
 
+    /// `kill -9`.
+    pub(crate) async fn kill(&mut self) {
+        self.process.as_mut().unwrap().kill().await.unwrap();
+    }
+
     /// Where it keeps its files.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()

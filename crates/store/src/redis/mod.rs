@@ -7,6 +7,7 @@
 mod events;
 mod line;
 mod options;
+mod predecessor;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 use self::line::SharedLine;
 pub use self::options::RedisOptions;
 use self::options::{CHANGE, COMMAND, CONNECT, POOL_SIZE, WAIT, connection_config};
+pub use self::predecessor::{Predecessor, PredecessorClient};
 use crate::backend::{
     Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Page, Record, Scan, StoreError,
     Swap, Swapped,
