@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use oauth::session::Revocation;
 
-use super::verbs::{ACCESS_TOKEN_LIFETIME, VERIFIER, World, ann, new_client};
+use super::verbs::{ACCESS_TOKEN_LIFETIME, VERIFIER, World, ann, new_client, ring};
 use super::{Fixture, at, key, put, read, record};
-use crate::{Backup, BackupError, Checked, Index, MemoryBackend, Redemption, SealedKeyRing, Store};
+use crate::{Backup, BackupError, Checked, FirstRing, Index, MemoryBackend, Redemption, Store};
 
 async fn backup(store: &Store, now: Timestamp) -> Vec<String> {
     let mut backup = Backup::new(store.clone(), now);
@@ -52,11 +52,15 @@ pub async fn a_backup_comes_back_as_it_was(fixture: impl Fixture) {
     let world = World::new(&fixture).await;
     let store = &world.stores[0];
     let session = world.granted().await;
-    let ring = SealedKeyRing {
-        derivation: "sealed".to_owned(),
-        signing: Vec::new(),
-    };
-    store.key_ring(&ring, at(0)).await.unwrap();
+    let made = store.create_key_ring(&ring("sealed"), at(0)).await;
+    assert!(
+        matches!(made.unwrap(), FirstRing::Refused { .. }),
+        "there are sessions"
+    );
+    store
+        .put_key_ring_if_gone(&ring("sealed"), at(0))
+        .await
+        .unwrap();
     let before = listed(store, at(2)).await;
     assert_eq!(before.concat().len(), 4, "{before:?}");
     let lines = backup(store, at(2)).await;

@@ -471,7 +471,7 @@ pub async fn all_instances_get_the_same_keys(fixture: impl Fixture) {
     assert_eq!(rings.len(), 1, "{rings:?}");
 }
 
-fn ring(derivation: &str) -> SealedKeyRing {
+pub(super) fn ring(derivation: &str) -> SealedKeyRing {
     SealedKeyRing {
         seals: vec!["sealed".to_owned()],
         derivation: derivation.to_owned(),
