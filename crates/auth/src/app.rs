@@ -22,10 +22,11 @@ use crate::admin::token::AdminTokens;
 use crate::client_document::{ClientDocuments, Internet, Network};
 use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
+use crate::idp::directory::Directory;
 use crate::keys::{Keys, Surroundings};
 use crate::limits::Limits;
 use crate::policy::{Policy, Watch};
-use crate::settings::{Settings, StoreSettings, TokenSettings};
+use crate::settings::{PeopleSettings, Settings, StoreSettings, TokenSettings};
 
 /// How long a stop may take: requests in flight are finished, then the rest is cut.
 const STOP_LIMIT: Duration = Duration::from_secs(25);
@@ -50,6 +51,10 @@ pub(crate) struct AppState {
     pub(crate) provider: IdentityProvider,
     /// Who of them may use which service, and what else the operator rules.
     pub(crate) policy: Policy,
+    /// How long what is known of people counts.
+    pub(crate) people: PeopleSettings,
+    /// Who still is a member, if GitHub may be asked.
+    pub(crate) directory: Option<Directory>,
     /// Lifetimes and bounds.
     pub(crate) tokens: TokenSettings,
     /// Clients that are known by a metadata document.
@@ -146,6 +151,11 @@ impl App {
             keys,
             decisions,
             policy: Policy::new(settings.rules),
+            people: settings.people,
+            directory: settings
+                .directory
+                .map(|(api_url, token)| Directory::new(api_url, token))
+                .transpose()?,
             tokens: settings.tokens,
             clock,
             entropy,

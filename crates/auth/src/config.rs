@@ -28,6 +28,7 @@ pub struct Config {
     pub identity_provider: String,
     pub github: GitHub,
     pub local: Local,
+    pub people: People,
     pub tokens: Tokens,
     pub clients: Clients,
     pub limits: LimitsConfig,
@@ -79,6 +80,11 @@ section! {
         allowed_users: Vec<String> = Vec::new(),
         allowed_orgs: Vec<String> = Vec::new(),
         allowed_teams: Vec<String> = Vec::new(),
+        org_token: Option<Secret> = None,
+    }
+    /// How long what is known of people counts.
+    People {
+        membership_lifetime: Seconds = Seconds::new(7 * 24 * 3600),
     }
     /// Names and password hashes of the `local` identity provider.
     Local { users: Option<Secret> = None }
@@ -180,6 +186,10 @@ pub const SETTINGS: &[Setting] = &[
         .how("Set ALLOWED_GITHUB_USERS=your-name, or ALLOWED_GITHUB_ORGS or ALLOWED_GITHUB_TEAMS; * admits everybody who has a GitHub account"),
     Setting::list("ALLOWED_GITHUB_ORGS", "github.allowed_orgs", "whose members may come in"),
     Setting::list("ALLOWED_GITHUB_TEAMS", "github.allowed_teams", "whose members may come in, as organisation/team"),
+    Setting::text("GITHUB_ORG_TOKEN", "github.org_token", "a token of yours that reads organisations (read:org): GitHub is then asked at each refresh who still is a member")
+        .secret()
+        .how("Make one at https://github.com/settings/tokens with the scope read:org"),
+    Setting::seconds("MEMBERSHIP_LIFETIME", "people.membership_lifetime", "who came in by an organisation, team or group signs in again after this, unless GITHUB_ORG_TOKEN confirms the membership"),
     Setting::text("LOCAL_USERS", "local.users", "people of the local provider: name:hash, separated by white space")
         .secret()
         .how("Make a hash with: mcp-auth hash-password"),

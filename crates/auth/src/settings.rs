@@ -19,6 +19,10 @@ use crate::config::{Config, LimitsConfig};
 use crate::idp::local::LocalUsers;
 use crate::keys::settings::KeySettings;
 
+mod people;
+
+pub(crate) use self::people::PeopleSettings;
+
 /// A checked configuration.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -32,6 +36,10 @@ pub(crate) struct Settings {
     pub(crate) rules: Rules,
     /// The signing keys.
     pub(crate) keys: KeySettings,
+    /// How long what is known of people counts.
+    pub(crate) people: PeopleSettings,
+    /// Asks GitHub about members, with the operator's own token.
+    pub(crate) directory: Option<(url::Url, Secret)>,
     pub(crate) tokens: TokenSettings,
     /// Whose client-id metadata documents are fetched.
     pub(crate) documents: DocumentPolicy,
@@ -108,6 +116,8 @@ impl Settings {
             store: store(loaded)?,
             provider,
             keys,
+            people: people::people(loaded)?,
+            directory: directory(loaded)?,
             documents: documents(loaded)?,
             limits: config.limits.clone(),
             trusted_proxies: trusted_proxies(loaded)?,
@@ -270,6 +280,16 @@ fn provider(loaded: &Loaded<Config>) -> Result<ProviderSettings, ConfigError> {
             "is not a provider; use github or local",
         )),
     }
+}
+
+fn directory(loaded: &Loaded<Config>) -> Result<Option<(url::Url, Secret)>, ConfigError> {
+    let github = &loaded.config.github;
+    let is_github = matches!(loaded.config.identity_provider.as_str(), "" | "github");
+    let Some(token) = github.org_token.clone().filter(|_| is_github) else {
+        return Ok(None);
+    };
+    let url = provider_url(loaded, "github.api_url", &github.api_url)?;
+    Ok(Some((url, token)))
 }
 
 /// Secrets go to this address, so it must be https unless it is on this machine.

@@ -1,221 +1,234 @@
 //! Who somebody is, as told by an identity provider, and who may come in.
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::Subject;
 use crate::session::Person;
 
-/// Most memberships of a person that are remembered in a session, organisations and teams each.
-const MOST_MEMBERSHIPS: usize = 100;
-
 /// A person as an identity provider describes them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// `provider:id` with the provider's own unchanging id, not the name.
     pub subject: Subject,
-    /// The name, which its owner may change and somebody else may take.
+    /// The name to show, which its owner may change and somebody else may take.
     pub login: String,
-    /// Organisations, in lower case.
-    pub organisations: BTreeSet<String>,
-    /// Teams as `organisation/team`, in lower case.
-    pub teams: BTreeSet<String>,
+    /// The names by which a list may know them; the provider vouches for each.
+    pub names: BTreeSet<String>,
+    /// Organisations, teams as `organisation/team`, or groups, each with what it is for ever, if the provider tells: a name
+    /// can be given up and taken by others.
+    pub memberships: BTreeMap<String, Option<Subject>>,
 }
 
 impl Identity {
-    /// What of it goes into sessions. Of the memberships those are remembered that `is_listed` finds on some list: they are
-    /// held against the lists later, when nobody can ask the provider. At most 100 organisations and 100 teams.
+    /// Somebody who is known by one name and is a member of nothing.
     #[must_use]
-    pub fn person(&self, admission: Admission, is_listed: impl Fn(&str) -> bool) -> Person {
-        let listed = |names: &BTreeSet<String>| {
-            names
-                .iter()
-                .filter(|name| is_listed(name))
-                .take(MOST_MEMBERSHIPS)
-                .cloned()
-                .collect()
-        };
-        Person {
-            subject: self.subject.clone(),
-            login: self.login.clone(),
-            admission,
-            organisations: listed(&self.organisations),
-            teams: listed(&self.teams),
+    pub fn named(subject: Subject, login: &str) -> Self {
+        Self {
+            subject,
+            login: login.to_owned(),
+            names: BTreeSet::from([login.to_owned()]),
+            memberships: BTreeMap::new(),
         }
     }
 }
 
-/// Who may come in. Names are compared without regard to case and surrounding space, as GitHub does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AccessPolicy {
-    everybody: bool,
-    users: BTreeSet<String>,
-    organisations: BTreeSet<String>,
-    teams: BTreeSet<String>,
+/// How the names of a list are compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Spelling {
+    /// Without regard to case, as GitHub does.
+    #[default]
+    AnyCase,
+    /// To the letter (OpenID Connect Core section 2 says so of `sub`); only e-mail addresses without regard to case.
+    Exact,
 }
 
-/// How somebody comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Admission {
-    /// The name is on the list: the caller must still see to it that the name belongs to the same person as before.
-    ByName,
-    /// By an organisation, a team, or because everybody may.
-    ByMembership,
-    /// Not at all.
-    Refused,
+/// Who may come in. Space around names does not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessPolicy {
+    spelling: Spelling,
+    everybody: bool,
+    users: BTreeSet<String>,
+    memberships: BTreeSet<String>,
 }
 
 impl AccessPolicy {
     /// Builds the policy from lists; `*` among the users admits everybody.
     pub fn new<S: AsRef<str>>(users: &[S], organisations: &[S], teams: &[S]) -> Self {
+        Self::spelled(Spelling::AnyCase, users, organisations, teams)
+    }
+
+    /// The same with another way to compare names.
+    pub fn spelled<S: AsRef<str>>(
+        spelling: Spelling,
+        users: &[S],
+        organisations: &[S],
+        teams: &[S],
+    ) -> Self {
         let names = |list: &[S]| -> BTreeSet<String> {
             list.iter()
-                .map(|name| fold(name.as_ref()))
+                .map(|name| spelling.fold(name.as_ref()))
                 .filter(|name| !name.is_empty())
                 .collect()
         };
         let mut users = names(users);
+        let mut memberships = names(organisations);
+        memberships.append(&mut names(teams));
         Self {
+            spelling,
             everybody: users.remove("*"),
             users,
-            organisations: names(organisations),
-            teams: names(teams),
+            memberships,
         }
     }
 
     /// Whether the policy admits nobody at all, which is a mistake in the configuration.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        !self.everybody && self.users.is_empty() && self.memberships.is_empty()
     }
 
     /// Whether memberships must be asked of the provider.
     #[must_use]
     pub fn needs_memberships(&self) -> bool {
-        !self.organisations.is_empty() || !self.teams.is_empty()
+        !self.memberships.is_empty()
     }
 
-    /// Whether and how this person comes in.
+    /// The names of this person that stand on the list. The caller must still see to it that each belongs to the same person
+    /// as before.
     #[must_use]
-    pub fn admits(&self, identity: &Identity) -> Admission {
-        if self.users.contains(&fold(&identity.login)) {
-            return Admission::ByName;
-        }
-        let by_organisation = !self.organisations.is_disjoint(&identity.organisations);
-        let by_team = !self.teams.is_disjoint(&identity.teams);
-        if self.everybody || by_organisation || by_team {
-            Admission::ByMembership
-        } else {
-            Admission::Refused
-        }
+    pub fn listed_names(&self, identity: &Identity) -> BTreeSet<String> {
+        let folded = identity.names.iter().map(|name| self.spelling.fold(name));
+        folded.filter(|name| self.users.contains(name)).collect()
     }
 
-    /// Whether somebody who came in earlier still would, without asking the provider: by a name that was found to be theirs,
-    /// or by a membership that they had when they signed in.
+    /// The memberships of this person that stand on the list, each with what it is for ever, of which the same must be seen
+    /// to.
     #[must_use]
-    pub fn still_admits(&self, person: &Person) -> bool {
-        if person.admission == Admission::Refused {
-            return false;
-        }
-        let is_theirs = person.admission == Admission::ByName;
-        let by_name = is_theirs && self.users.contains(&fold(&person.login));
-        let by_organisation = !self.organisations.is_disjoint(&person.organisations);
-        let by_team = !self.teams.is_disjoint(&person.teams);
-        self.everybody || by_name || by_organisation || by_team
+    pub fn listed_memberships(&self, identity: &Identity) -> BTreeMap<String, Option<Subject>> {
+        let all = identity.memberships.iter();
+        all.map(|(name, owner)| (self.spelling.fold(name), owner.clone()))
+            .filter(|(name, _)| self.memberships.contains(name))
+            .collect()
     }
 
-    /// Whether an organisation or a team (`organisation/team`) of this name is on the list.
+    /// Whether somebody comes in, by what was found to be theirs when they signed in. The provider is not asked, so a list
+    /// that has changed since counts.
     #[must_use]
-    pub fn lists_membership(&self, name: &str) -> bool {
-        self.organisations.contains(name) || self.teams.contains(name)
+    pub fn admits(&self, person: &Person) -> bool {
+        self.admits_without_membership(person)
+            || (!person.subject.is_client() && !self.memberships.is_disjoint(&person.memberships))
+    }
+
+    /// The same, leaving memberships aside: they end without our being told.
+    #[must_use]
+    pub fn admits_without_membership(&self, person: &Person) -> bool {
+        let is_listed = self.everybody || !self.users.is_disjoint(&person.names);
+        is_listed && !person.subject.is_client()
     }
 }
 
-fn fold(name: &str) -> String {
-    name.trim().to_lowercase()
+impl Spelling {
+    fn fold(self, name: &str) -> String {
+        let name = name.trim();
+        if self == Self::AnyCase || name.contains('@') {
+            name.to_lowercase()
+        } else {
+            name.to_owned()
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn identity(login: &str, organisation: &str) -> Identity {
-        Identity {
-            subject: Subject::parse("github:1").unwrap(),
+    fn person(policy: &AccessPolicy, login: &str, organisation: &str) -> Person {
+        let mut identity = Identity::named(Subject::parse("github:1").unwrap(), login);
+        identity.memberships.insert(organisation.to_owned(), None);
+        Person {
+            subject: identity.subject.clone(),
             login: login.to_owned(),
-            organisations: BTreeSet::from([organisation.to_owned()]),
-            teams: BTreeSet::new(),
+            names: policy.listed_names(&identity),
+            memberships: policy.listed_memberships(&identity).into_keys().collect(),
         }
+    }
+
+    fn admits(policy: &AccessPolicy, login: &str, organisation: &str) -> bool {
+        policy.admits(&person(policy, login, organisation))
     }
 
     #[test]
     fn nobody_comes_in_by_an_empty_list() {
         let policy = AccessPolicy::new::<&str>(&[], &["", " "], &[]);
         assert!(policy.is_empty());
-        assert_eq!(policy.admits(&identity("octocat", "x")), Admission::Refused);
+        assert!(AccessPolicy::spelled::<&str>(Spelling::Exact, &[], &[], &[]).is_empty());
+        assert!(!admits(&policy, "octocat", "x"));
     }
 
     #[test]
     fn names_fold_and_everybody_is_an_explicit_word() {
         let policy = AccessPolicy::new(&[" OctoCat "], &[], &[]);
-        assert_eq!(policy.admits(&identity("octocat", "x")), Admission::ByName);
-        assert_eq!(
-            policy.admits(&identity("octocat2", "x")),
-            Admission::Refused
-        );
+        assert!(admits(&policy, "octocat", "x"));
+        assert!(!admits(&policy, "octocat2", "x"));
         let open = AccessPolicy::new(&["*"], &[], &[]);
-        assert_eq!(
-            open.admits(&identity("anybody", "x")),
-            Admission::ByMembership
-        );
+        assert!(admits(&open, "anybody", "x"));
         assert!(!open.is_empty());
     }
 
     #[test]
     fn an_organisation_admits_its_members() {
         let policy = AccessPolicy::new(&[], &["Acme"], &[]);
-        assert_eq!(
-            policy.admits(&identity("x", "acme")),
-            Admission::ByMembership
-        );
-        assert_eq!(policy.admits(&identity("x", "other")), Admission::Refused);
+        assert!(admits(&policy, "x", "acme"));
+        assert!(!admits(&policy, "x", "other"));
+        assert!(!policy.admits_without_membership(&person(&policy, "x", "acme")));
     }
 
     #[test]
     fn a_name_taken_off_the_list_is_out_even_while_organisations_admit_others() {
         let both = AccessPolicy::new(&["octocat"], &["acme"], &[]);
-        let listed = |name: &str| both.lists_membership(name);
-        let octocat = identity("octocat", "other").person(Admission::ByName, listed);
-        let member = identity("mona", "acme").person(Admission::ByMembership, listed);
-        assert!(octocat.organisations.is_empty());
-        assert!(both.still_admits(&octocat) && both.still_admits(&member));
+        let octocat = person(&both, "octocat", "other");
+        let member = person(&both, "mona", "acme");
+        assert!(both.admits(&octocat) && both.admits(&member));
         let without_octocat = AccessPolicy::new(&["somebody"], &["acme"], &[]);
-        assert!(!without_octocat.still_admits(&octocat));
+        assert!(!without_octocat.admits(&octocat));
         let without_acme = AccessPolicy::new(&["octocat"], &[], &[]);
-        assert!(!without_acme.still_admits(&member));
+        assert!(!without_acme.admits(&member));
     }
 
     #[test]
-    fn a_member_is_out_when_the_organisation_is_taken_off_although_another_is_listed() {
-        let acme = AccessPolicy::new(&[], &["acme"], &[]);
-        let member = identity("mona", "acme")
-            .person(Admission::ByMembership, |name| acme.lists_membership(name));
-        assert!(acme.still_admits(&member));
-        assert!(!AccessPolicy::new(&[], &["other"], &[]).still_admits(&member));
-        assert!(AccessPolicy::new(&["*"], &[], &[]).still_admits(&member));
+    fn who_came_by_one_organisation_is_not_kept_by_another() {
+        let member = person(&AccessPolicy::new(&[], &["acme"], &[]), "mona", "acme");
+        assert!(!AccessPolicy::new(&[], &["other"], &[]).admits(&member));
     }
 
     #[test]
-    fn a_listed_name_counts_only_for_somebody_whom_it_was_found_to_belong_to() {
-        let list = AccessPolicy::new(&["octocat"], &[], &[]);
-        let octocat = identity("octocat", "acme");
-        let pinned = octocat.person(Admission::ByName, |_| false);
-        let not_pinned = octocat.person(Admission::ByMembership, |_| false);
-        let refused = octocat.person(Admission::Refused, |_| false);
-        assert!(list.still_admits(&pinned));
-        assert!(!list.still_admits(&not_pinned));
-        assert!(!AccessPolicy::new(&["*"], &[], &[]).still_admits(&refused));
+    fn who_came_when_everybody_could_is_out_when_only_some_may() {
+        let open = AccessPolicy::new(&["*"], &[], &[]);
+        let anybody = person(&open, "mona", "acme");
+        assert!(open.admits_without_membership(&anybody));
+        assert!(!AccessPolicy::new(&["mona"], &["acme"], &[]).admits(&anybody));
+    }
+
+    #[test]
+    fn a_client_is_nobody() {
+        let open = AccessPolicy::new(&["*"], &[], &[]);
+        let mut machine = person(&open, "x", "x");
+        machine.subject = Subject::of_client(&crate::ClientId::parse("ci").unwrap()).unwrap();
+        assert!(!open.admits(&machine));
+    }
+
+    #[test]
+    fn exact_lists_tell_case_apart_except_in_addresses() {
+        let users = ["AbC", "Ann@Example.com"];
+        let policy = AccessPolicy::spelled(Spelling::Exact, &users, &["Admins"], &[]);
+        for (login, group, expected) in [
+            ("AbC", "x", true),
+            ("abc", "x", false),
+            ("ann@example.com", "x", true),
+            ("x", "Admins", true),
+            ("x", "admins", false),
+        ] {
+            assert_eq!(admits(&policy, login, group), expected, "{login} {group}");
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! The operator's rules: who may use which service, which scopes a service needs, how long tokens live, and which clients the
 //! operator created. One value that is replaced whole when the configuration changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::Client;
-use crate::id::{ClientId, ServiceName};
-use crate::identity::{AccessPolicy, Admission, Identity};
+use crate::id::{ClientId, ServiceName, Subject};
+use crate::identity::{AccessPolicy, Identity};
 use crate::scope::{self, ScopeSet};
 use crate::session::{Lifetimes, Person};
+
+/// Most memberships of a person that are remembered in a session.
+const MOST_MEMBERSHIPS: usize = 100;
 
 /// Lifetimes of the tokens of one session, in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -212,36 +215,37 @@ impl Rules {
             .fold(self.lifetimes.access_token, u64::max)
     }
 
-    /// Whether and how somebody may use a service. When it is by name, the caller must still see to it that the name belongs to
-    /// the same person as before.
+    /// Whether somebody may use a service, by what was found to be theirs when they signed in.
     #[must_use]
-    pub fn admits(&self, identity: &Identity, service: &ServiceName) -> Admission {
-        let general = self.people.admits(identity);
-        let narrower = match &self.service(service).people {
-            None => general,
-            Some(people) => people.admits(identity),
-        };
-        match (general, narrower) {
-            (Admission::Refused, _) | (_, Admission::Refused) => Admission::Refused,
-            (Admission::ByName, _) | (_, Admission::ByName) => Admission::ByName,
-            (Admission::ByMembership, Admission::ByMembership) => Admission::ByMembership,
-        }
-    }
-
-    /// Whether somebody who signed in for a service earlier may still use it.
-    #[must_use]
-    pub fn still_admits(&self, person: &Person, service: &ServiceName) -> bool {
-        let is_welcome = self.people.still_admits(person);
+    pub fn admits(&self, person: &Person, service: &ServiceName) -> bool {
         let narrower = self.service(service).people.as_ref();
-        is_welcome && narrower.is_none_or(|people| people.still_admits(person))
+        self.people.admits(person) && narrower.is_none_or(|people| people.admits(person))
     }
 
-    /// What of an identity goes into a session.
+    /// Whether somebody may use a service only as a member of an organisation, team or group.
     #[must_use]
-    pub fn person(&self, identity: &Identity, admission: Admission) -> Person {
-        identity.person(admission, |name| {
-            self.lists().any(|people| people.lists_membership(name))
-        })
+    pub fn rests_on_membership(&self, person: &Person, service: &ServiceName) -> bool {
+        let narrower = self.service(service).people.as_ref();
+        let without = self.people.admits_without_membership(person)
+            && narrower.is_none_or(|people| people.admits_without_membership(person));
+        self.admits(person, service) && !without
+    }
+
+    /// The names of an identity that stand on any list.
+    #[must_use]
+    pub fn listed_names(&self, identity: &Identity) -> BTreeSet<String> {
+        let of_lists = self.lists().map(|people| people.listed_names(identity));
+        of_lists.flatten().collect()
+    }
+
+    /// The memberships of an identity that stand on any list, each with what it is for ever. At most 100: they are kept in
+    /// sessions.
+    #[must_use]
+    pub fn listed_memberships(&self, identity: &Identity) -> BTreeMap<String, Option<Subject>> {
+        let of_lists = self
+            .lists()
+            .map(|people| people.listed_memberships(identity));
+        of_lists.flatten().take(MOST_MEMBERSHIPS).collect()
     }
 
     /// Whether memberships must be asked of the identity provider.

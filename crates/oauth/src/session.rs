@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::authorize::AuthorizeRequest;
 use crate::entropy::Entropy;
 use crate::id::{ClientId, InvalidId, ServiceName, SessionId, Subject, TokenId};
-use crate::identity::Admission;
 use crate::pkce::CodeChallenge;
 use crate::redirect::RedirectUri;
 use crate::scope::ScopeSet;
@@ -53,14 +52,12 @@ pub struct Person {
     pub subject: Subject,
     /// The name under which they signed in.
     pub login: String,
-    /// How they came in, so that a changed list can be held against it.
-    pub admission: Admission,
-    /// Listed organisations whose member they were at the sign-in.
+    /// Names on the lists that were found to be theirs at the sign-in.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub organisations: BTreeSet<String>,
-    /// Listed teams whose member they were at the sign-in.
+    pub names: BTreeSet<String>,
+    /// Listed organisations, teams and groups whose member they were at the sign-in.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub teams: BTreeSet<String>,
+    pub memberships: BTreeSet<String>,
 }
 
 /// A session as it is stored.
@@ -78,6 +75,9 @@ pub struct Session {
     pub scope: ScopeSet,
     /// When.
     pub created_at: Timestamp,
+    /// When the identity provider last confirmed the memberships after the sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confirmed_at: Option<Timestamp>,
     stage: Stage,
 }
 
@@ -137,6 +137,7 @@ impl Session {
             service: request.service.clone(),
             scope: request.scope.clone(),
             created_at: now,
+            confirmed_at: None,
             stage: Stage::CodeIssued {
                 code: code.secret.hash(),
                 redirect_uri: request.redirect_uri.clone(),
@@ -163,14 +164,14 @@ impl Session {
                 // Not the bare id: a person could have that name.
                 login: subject.to_string(),
                 subject,
-                admission: Admission::Refused,
-                organisations: BTreeSet::new(),
-                teams: BTreeSet::new(),
+                names: BTreeSet::new(),
+                memberships: BTreeSet::new(),
             },
             client_id: client_id.clone(),
             service,
             scope,
             created_at: now,
+            confirmed_at: None,
             stage: Stage::Machine {
                 ends_at: crate::after(now, lifetime),
                 revoked_tokens: Vec::new(),
@@ -214,6 +215,19 @@ impl Session {
             Stage::Active { ends_at, .. } | Stage::Machine { ends_at, .. } => Some(*ends_at),
             _ => None,
         }
+    }
+
+    /// When the memberships of the person were last confirmed: at the sign-in, or later.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Timestamp {
+        self.confirmed_at.unwrap_or(self.created_at)
+    }
+
+    /// The identity provider confirms the memberships again.
+    #[must_use]
+    pub fn confirm(mut self, now: Timestamp) -> Self {
+        self.confirmed_at = Some(now);
+        self
     }
 
     /// Until when the record must be kept, given the lifetime of access tokens in seconds.

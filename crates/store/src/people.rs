@@ -35,7 +35,7 @@ impl StoredRecord for PersonRecord {
     const VERSION: u32 = 1;
 }
 
-/// Which person a name on the allow-list belongs to.
+/// To whom an entry of the allow-list belongs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Pin {
     pub(crate) subject: Subject,
@@ -85,25 +85,25 @@ impl Store {
             .await
     }
 
-    /// Binds a name on the allow-list to the first person who comes in by it, so that whoever takes the name later does
-    /// not inherit the access.
-    pub async fn pin_login(&self, person: &Person, now: Timestamp) -> Result<Pinned, StoreError> {
-        let provider = person
-            .subject
-            .as_str()
-            .split(':')
-            .next()
-            .unwrap_or_default();
-        let name = format!("{provider}:{}", person.login.to_lowercase());
+    /// Binds an entry of the allow-list to the first who comes in by it, so that whoever takes the name later does not
+    /// inherit the access. The owner is a person for a name, else the organisation, team or group.
+    pub async fn pin(
+        &self,
+        entry: &str,
+        owner: &Subject,
+        now: Timestamp,
+    ) -> Result<Pinned, StoreError> {
+        let kind = owner.as_str().split(':').next().unwrap_or_default();
+        let name = format!("{kind}:{entry}");
         self.records()
             .update(&name, now, |stored: Option<Pin>| match stored {
                 None => {
                     let pin = Pin {
-                        subject: person.subject.clone(),
+                        subject: owner.clone(),
                     };
                     Transition::put(pin, None, Pinned::ToThem)
                 }
-                Some(pin) if pin.subject == person.subject => Transition::keep(Pinned::ToThem),
+                Some(pin) if pin.subject == *owner => Transition::keep(Pinned::ToThem),
                 Some(pin) => Transition::keep(Pinned::ToAnother(pin.subject)),
             })
             .await

@@ -197,6 +197,25 @@ impl Store {
         .await
     }
 
+    /// Writes down that the person's memberships were confirmed just now.
+    pub async fn confirm_membership(
+        &self,
+        id: &SessionId,
+        access_token_lifetime: u64,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.records()
+            .update(id.as_str(), now, |stored: Option<Session>| {
+                let Some(session) = stored else {
+                    return Transition::keep(false);
+                };
+                let session = session.confirm(now);
+                let end = Some(session.expires_at(access_token_lifetime));
+                Transition::put(session, end, true)
+            })
+            .await
+    }
+
     /// Ends one access token. `false` when its session was gone already.
     pub async fn revoke_access_token(
         &self,

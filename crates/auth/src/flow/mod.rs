@@ -1,10 +1,12 @@
 //! What the service does, without web types: each function takes what was parsed and answers with an outcome or a refusal.
 
 pub(crate) mod administration;
+pub(crate) mod admission;
 pub(crate) mod consent;
 pub(crate) mod decisions;
 pub(crate) mod introspect;
 pub(crate) mod machine;
+pub(crate) mod membership;
 pub(crate) mod password;
 pub(crate) mod register;
 pub(crate) mod revoke;

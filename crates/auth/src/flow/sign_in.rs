@@ -6,11 +6,12 @@ use oauth::ErrorCode;
 use oauth::authorization::Authorization;
 use oauth::authorize::{AuthorizeRequest, RedirectError};
 use oauth::client::Client;
-use oauth::identity::{Admission, Identity};
+use oauth::identity::Identity;
 use oauth::secret::{BrowserCookie, Plain};
 use oauth::session::Session;
-use store::{Pinned, StoreError};
+use store::StoreError;
 
+use super::admission;
 use crate::app::AppState;
 use crate::idp::SignInState;
 use crate::idp::github::GitHubError;
@@ -148,21 +149,11 @@ pub(crate) async fn finish(
         request, document, ..
     } = take(state, returning).await?;
     let now = state.clock.now();
-    let (admission, person) = {
-        let rules = state.policy.rules();
-        let admission = rules.admits(identity, &request.service);
-        (admission, rules.person(identity, admission))
-    };
-    let is_admitted = match admission {
-        Admission::ByMembership => true,
-        Admission::ByName => state.store.pin_login(&person, now).await? == Pinned::ToThem,
-        Admission::Refused => false,
-    };
-    if !is_admitted {
-        tracing::warn!(target: "audit", event = "login_refused", subject = %person.subject, login = %person.login,
+    let Some(person) = admission::admit(state, identity, &request.service, now).await? else {
+        tracing::warn!(target: "audit", event = "login_refused", subject = %identity.subject, login = %identity.login,
             client = %request.client_id, service = %request.service, "sign-in refused: not on the list");
         return Err(refused(request, "this person may not use this service"));
-    }
+    };
     state.store.note_sign_in(&person, now).await?;
     let lifetime = state.tokens.client_lifetime;
     if let Some(metadata) = document {

@@ -12,6 +12,7 @@ use store::{Event, Redemption, Refresh};
 use zeroize::Zeroizing;
 
 use super::Refusal;
+use super::membership::{self, Standing};
 use crate::app::AppState;
 
 /// What a client presented to prove who it is.
@@ -196,22 +197,26 @@ pub(crate) async fn refresh(
     let scope = narrowed_scope(&session, grant.scope)?;
     let person = &session.person;
     let lifetimes = lifetimes(state, &session);
-    let is_welcome = state.policy.rules().still_admits(person, &session.service)
+    let is_welcome = state.policy.rules().admits(person, &session.service)
         && state
             .store
             .person_admits(&person.subject, session.created_at, now)
             .await?;
     if !is_welcome {
-        let why = Revocation::PersonRefused;
-        state
-            .store
-            .revoke_session(&session.id, why, lifetimes.access_token, now)
-            .await?;
-        state
-            .decisions
-            .learn(Event::SessionChanged(session.id.to_string()));
-        tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject,
-            "refresh refused: this person may not come in any more");
+        end_session(state, &session, Revocation::PersonRefused, now).await?;
+        return Err(refused());
+    }
+    let why = match membership::standing(state, &session, now).await? {
+        Standing::Confirmed => None,
+        Standing::Unconfirmed => Some(Revocation::MembershipUnconfirmed),
+        Standing::Left => Some(Revocation::PersonRefused),
+        Standing::Unknown => {
+            let text = "GitHub does not say whether this person still is a member; try again later";
+            return Err(Refusal::told(ErrorCode::TemporarilyUnavailable, text));
+        }
+    };
+    if let Some(why) = why {
+        end_session(state, &session, why, now).await?;
         return Err(refused());
     }
     let rotated = state
@@ -253,6 +258,30 @@ fn lifetimes(state: &AppState, session: &Session) -> TokenLifetimes {
         .policy
         .rules()
         .lifetimes(&session.service, &session.client_id)
+}
+
+/// Ends the session of somebody who may not come in any more.
+async fn end_session(
+    state: &AppState,
+    session: &Session,
+    why: Revocation,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    state
+        .store
+        .revoke_session(
+            &session.id,
+            why,
+            lifetimes(state, session).access_token,
+            now,
+        )
+        .await?;
+    state
+        .decisions
+        .learn(Event::SessionChanged(session.id.to_string()));
+    tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject, ?why,
+        "refresh refused: this person may not come in any more");
+    Ok(())
 }
 
 /// Every resource that is named must be the session's (RFC 8707 section 2.2).
@@ -301,9 +330,10 @@ pub(crate) fn answer(
 ) -> Result<TokenAnswer, Refusal> {
     let scope = scope.unwrap_or_else(|| session.scope.clone());
     let lifetime_end = oauth::after(now, lifetimes(state, session).access_token);
-    let end = session
-        .ends_at()
-        .map_or(lifetime_end, |end| end.min(lifetime_end));
+    let end = [session.ends_at(), membership::ends_at(state, session)]
+        .into_iter()
+        .flatten()
+        .fold(lifetime_end, Timestamp::min);
     let claims = AccessClaims {
         iss: state.sites.issuer(),
         sub: session.person.subject.clone(),

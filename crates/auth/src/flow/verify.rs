@@ -99,7 +99,7 @@ pub(crate) async fn is_alive(
         )
         .await?;
     let rules = state.policy.rules();
-    Ok(person.is_some_and(|person| rules.still_admits(&person, service)))
+    Ok(person.is_some_and(|person| rules.admits(&person, service)))
 }
 
 /// The same for an operator's client: it must be there, and the service must still be among its services.

@@ -3,7 +3,7 @@
 //! The access token it gives is used for the two or three questions of one sign-in and dropped; it is never stored, logged or
 //! handed on.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chassis::config::Secret;
@@ -81,11 +81,13 @@ struct User {
 
 #[derive(Deserialize)]
 struct Organisation {
+    id: u64,
     login: String,
 }
 
 #[derive(Deserialize)]
 struct Team {
+    id: u64,
     slug: String,
     organization: Organisation,
 }
@@ -179,23 +181,24 @@ impl GitHub {
     ) -> Result<Identity, GitHubError> {
         let token = self.exchange(code, state, key).await?;
         let user: User = self.ask("user", &token).await?;
-        let (mut organisations, mut teams) = (BTreeSet::new(), BTreeSet::new());
+        let owner = |kind: &str, id: u64| {
+            Subject::parse(&format!("{kind}:{id}"))
+                .map_err(|error| GitHubError::Unexpected(error.to_string()))
+        };
+        let mut memberships = BTreeMap::new();
         if wants_memberships {
-            let listed: Vec<Organisation> = self.ask_list("user/orgs", &token).await?;
-            organisations.extend(
-                listed
-                    .into_iter()
-                    .map(|organisation| organisation.login.to_lowercase()),
-            );
-            let listed: Vec<Team> = self.ask_list("user/teams", &token).await?;
-            teams.extend(
-                listed.into_iter().map(|team| {
-                    format!("{}/{}", team.organization.login, team.slug).to_lowercase()
-                }),
-            );
+            let organisations: Vec<Organisation> = self.ask_list("user/orgs", &token).await?;
+            for organisation in organisations {
+                let owner = owner("github-organisation", organisation.id)?;
+                memberships.insert(organisation.login.to_lowercase(), Some(owner));
+            }
+            let teams: Vec<Team> = self.ask_list("user/teams", &token).await?;
+            for team in teams {
+                let name = format!("{}/{}", team.organization.login, team.slug).to_lowercase();
+                memberships.insert(name, Some(owner("github-team", team.id)?));
+            }
         }
-        let subject = Subject::parse(&format!("github:{}", user.id))
-            .map_err(|error| GitHubError::Unexpected(error.to_string()))?;
+        let subject = owner("github", user.id)?;
         let is_login = !user.login.is_empty()
             && user.login.len() <= 100
             && user.login.bytes().all(|b| b.is_ascii_graphic());
@@ -205,10 +208,8 @@ impl GitHub {
             ));
         }
         Ok(Identity {
-            subject,
-            login: user.login,
-            organisations,
-            teams,
+            memberships,
+            ..Identity::named(subject, &user.login)
         })
     }
 
@@ -272,7 +273,7 @@ impl GitHub {
     }
 }
 
-fn endpoint(base: &Url, path: &str) -> Url {
+pub(super) fn endpoint(base: &Url, path: &str) -> Url {
     let joined = format!("{}/{path}", base.as_str().trim_end_matches('/'));
     Url::parse(&joined).unwrap_or_else(|_| base.clone())
 }

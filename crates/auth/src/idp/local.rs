@@ -175,12 +175,7 @@ impl Local {
         if !is_known || !is_right {
             return Err(LocalError::Wrong);
         }
-        Ok(Identity {
-            subject,
-            login: name.to_owned(),
-            organisations: std::collections::BTreeSet::new(),
-            teams: std::collections::BTreeSet::new(),
-        })
+        Ok(Identity::named(subject, name))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Identity providers: who knows the people.
 
+pub(crate) mod answer;
 pub(crate) mod breaker;
+pub(crate) mod directory;
 pub(crate) mod github;
 pub(crate) mod local;
 

@@ -21,6 +21,8 @@ pub enum Revocation {
     RefreshReplayed,
     /// The person may not come in any more.
     PersonRefused,
+    /// The membership by which the person came in was not confirmed in time.
+    MembershipUnconfirmed,
 }
 
 /// What a client presents to redeem a code.

@@ -30,9 +30,8 @@ fn issued() -> (Session, AuthorizationCode) {
     let person = Person {
         subject: Subject::parse("local:ann").unwrap(),
         login: "ann".to_owned(),
-        admission: Admission::ByName,
-        organisations: std::collections::BTreeSet::new(),
-        teams: std::collections::BTreeSet::new(),
+        names: std::collections::BTreeSet::new(),
+        memberships: std::collections::BTreeSet::new(),
     };
     Session::issue_code(&request, person, at(0), &SystemEntropy)
 }

@@ -7,7 +7,6 @@ use oauth::authorization::{Authorization, IdentitySecrets};
 use oauth::authorize::AuthorizeRequest;
 use oauth::client::Client;
 use oauth::client_metadata::ClientMetadataRequest;
-use oauth::identity::Admission;
 use oauth::key_ring::SigningKeys;
 use oauth::pkce::CodeVerifier;
 use oauth::redirect::RedirectUri;
@@ -37,9 +36,8 @@ pub(super) fn ann() -> Person {
     Person {
         subject: Subject::parse("local:ann").unwrap(),
         login: "ann".to_owned(),
-        admission: oauth::identity::Admission::ByName,
-        organisations: std::collections::BTreeSet::new(),
-        teams: std::collections::BTreeSet::new(),
+        names: std::collections::BTreeSet::new(),
+        memberships: std::collections::BTreeSet::new(),
     }
 }
 
@@ -381,16 +379,10 @@ pub async fn a_name_belongs_to_the_first_who_came(fixture: impl Fixture) {
     ];
     let attempts = (0..20).map(|number| {
         let store = stores[number % 2].clone();
-        let person = Person {
-            subject: Subject::parse(&format!("github:{number}")).unwrap(),
-            login: if number < 10 { "Octocat" } else { "octocat" }.to_owned(),
-            admission: Admission::ByName,
-            organisations: std::collections::BTreeSet::new(),
-            teams: std::collections::BTreeSet::new(),
-        };
+        let subject = Subject::parse(&format!("github:{number}")).unwrap();
         tokio::spawn(async move {
-            let pinned = store.pin_login(&person, at(0)).await.unwrap();
-            (person.subject, pinned)
+            let pinned = store.pin("octocat", &subject, at(0)).await.unwrap();
+            (subject, pinned)
         })
     });
     let outcomes = all(attempts).await;

@@ -53,7 +53,7 @@ pub(super) async fn organizations(
             let rows = if may_read_organizations(&scope) {
                 user.organizations
                     .iter()
-                    .map(|name| json!({"login": name, "id": number(name)}))
+                    .map(|name| json!({"login": name, "id": number(&user, name)}))
                     .collect()
             } else {
                 Vec::new()
@@ -77,10 +77,10 @@ pub(super) async fn teams(
                 .iter()
                 .map(|(organization, slug)| {
                     json!({
-                        "id": number(slug),
+                        "id": number(&user, slug),
                         "name": slug,
                         "slug": slug,
-                        "organization": {"login": organization, "id": number(organization)},
+                        "organization": {"login": organization, "id": number(&user, organization)},
                     })
                 })
                 .collect();
@@ -135,9 +135,12 @@ fn may_read_organizations(scope: &str) -> bool {
         .any(|scope| matches!(scope, "read:org" | "write:org" | "admin:org" | "user"))
 }
 
-/// A number for a name that is the same each time.
-fn number(name: &str) -> u32 {
-    name.bytes().fold(7, |number: u32, byte| {
-        number.wrapping_mul(31).wrapping_add(u32::from(byte))
-    })
+/// A number for a name that is the same each time, unless the account says otherwise.
+fn number(user: &User, name: &str) -> u32 {
+    let usual = || {
+        name.bytes().fold(7, |number: u32, byte| {
+            number.wrapping_mul(31).wrapping_add(u32::from(byte))
+        })
+    };
+    user.numbers.get(name).copied().unwrap_or_else(usual)
 }

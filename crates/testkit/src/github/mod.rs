@@ -9,6 +9,7 @@
 
 mod api;
 mod authorize;
+mod members;
 mod token;
 
 use std::collections::HashMap;
@@ -28,6 +29,9 @@ pub const CLIENT_ID: &str = "Ov23liTestKitGateway";
 /// Its client secret.
 pub const CLIENT_SECRET: &str = "3f1c9a7e5b2d4860f1e2d3c4b5a69788796a5b4c";
 
+/// A token of the operator that may read organisations.
+pub const ORG_TOKEN: &str = "ghp_OperatorTestKit0123456789abcdefghijkl";
+
 /// A person with an account.
 #[derive(Debug, Clone)]
 pub struct User {
@@ -39,6 +43,8 @@ pub struct User {
     pub organizations: Vec<String>,
     /// Teams the person is in, as organisation and team slug.
     pub teams: Vec<(String, String)>,
+    /// Numbers of organisations and teams that differ from the usual one.
+    pub numbers: HashMap<String, u32>,
 }
 
 impl User {
@@ -50,7 +56,16 @@ impl User {
             login: login.to_owned(),
             organizations: Vec::new(),
             teams: Vec::new(),
+            numbers: HashMap::new(),
         }
+    }
+
+    /// Says which number an organisation or team has, in place of the one that follows from its name: a name that others
+    /// have taken over.
+    #[must_use]
+    pub fn numbered(mut self, name: &str, number: u32) -> Self {
+        self.numbers.insert(name.to_owned(), number);
+        self
     }
 
     /// Adds a membership.
@@ -240,6 +255,7 @@ impl GitHub {
         let mut secrets: Vec<String> = state.tokens.keys().cloned().collect();
         secrets.extend(state.codes.keys().cloned());
         secrets.push(CLIENT_SECRET.to_owned());
+        secrets.push(ORG_TOKEN.to_owned());
         secrets
     }
 
@@ -285,7 +301,8 @@ fn serve(listener: TcpListener, shared: Shared) -> Result<ServerHandle> {
                 web::scope("/api")
                     .route("/user", web::get().to(api::user))
                     .route("/user/orgs", web::get().to(api::organizations))
-                    .route("/user/teams", web::get().to(api::teams)),
+                    .route("/user/teams", web::get().to(api::teams))
+                    .configure(members::routes),
             )
             .default_service(web::to(|| async {
                 HttpResponse::NotFound().json(serde_json::json!({"message": "Not Found"}))

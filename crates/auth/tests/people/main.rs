@@ -1,0 +1,12 @@
+//! People at their browsers: sign-in, consent, what they granted, and how long they may come in. The service runs in this
+//! process, with a clock of the test's own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on says where"
+)]
+
+mod gateway;
+
+mod membership;
