@@ -18,6 +18,7 @@ FILES = (
     ("gateway_jwt_secret", "GATEWAY_JWT_SECRET", True),
     ("redis_password", "REDIS_PASSWORD", True),
     ("github_client_secret", "GITHUB_CLIENT_SECRET", False),
+    ("github_org_token", "GITHUB_ORG_TOKEN", False),
 )
 
 
