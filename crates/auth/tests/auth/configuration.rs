@@ -156,7 +156,7 @@ fn a_configuration_file_is_read_and_its_mistakes_are_named() {
         said(&output).replace(&directory.path().display().to_string(), "[directory]")
     };
     assert_snapshot!(said_of("domain = 7"), @r#"mcp-auth: DOMAIN (domain in gateway.toml) is "7" (file gateway.toml), which is not a text in quotes. Set DOMAIN=example.com, or DOMAIN=localhost to try it on a laptop."#);
-    assert_snapshot!(said_of("domian = \"localhost\""), @"mcp-auth: configuration file gateway.toml: unknown key domian. Known keys there: domain, public, service_names, services, listen, private, address_file, store, redis, identity_provider, github, local, tokens, clients, limits, client_rules, operator_clients, log.");
+    assert_snapshot!(said_of("domian = \"localhost\""), @"mcp-auth: configuration file gateway.toml: unknown key domian. Known keys there: domain, public, service_names, services, listen, private, address_file, store, redis, identity_provider, github, local, people, tokens, clients, limits, client_rules, operator_clients, log.");
     assert_snapshot!(said_of("domain ="), @"mcp-auth: configuration file gateway.toml: TOML parse error at line 1, column 9:   |         ^. Correct that line; the format is TOML.");
     let output = run(
         &["--config", "/nowhere/gateway.toml"],
