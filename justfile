@@ -67,6 +67,18 @@ bench-proxy *arguments:
     [ -x .tools/bench/bin/mcp-proxy ] || cargo install --quiet --locked --root .tools/bench mcp-proxy --version 0.6.0
     @target/release/bench-proxy {{ arguments }}
 
+# Sessions, crashes, streams and clients that leave, for ten minutes or SECONDS: mcp-proxy must end as it began
+[group('test')]
+soak seconds="600":
+    cargo build --release --locked --package mcp-proxy --package bench --package testkit --bins
+    @target/release/soak-proxy {{ seconds }}
+
+# One fuzz target until it fails, or for SECONDS; needs the nightly toolchain and cargo-fuzz: just fuzz envelope 60
+[group('test')]
+fuzz target seconds="0":
+    mkdir -p fuzz/corpus/{{ target }}
+    cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }}
+
 # The stack on Docker: brought up, signed in to, used, taken down
 [group('test')]
 [no-exit-message]

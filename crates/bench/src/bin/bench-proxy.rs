@@ -31,9 +31,17 @@ struct Cli {
     /// Only this load on this target, once: `ours:8x8`, for a profiler.
     #[arg(long)]
     only: Option<String>,
-    /// Only calls, without memory, opening and large messages.
-    #[arg(long)]
-    calls_only: bool,
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Part {
+    Calls,
+    Memory,
+    Opening,
+    Large,
 }
 
 const SHAPES: [Shape; 3] = [shape(1, 1), shape(1, 16), shape(8, 8)];
@@ -58,11 +66,18 @@ async fn main() -> Result<()> {
     } else {
         eprintln!("{} is not there: no peer in this run", peer().display());
     }
-    calls(&kinds, until, cli.rounds).await?;
-    if !cli.calls_only {
-        kinds.retain(|kind| *kind != Kind::Plain);
+    let wanted = |part| cli.parts.is_empty() || cli.parts.contains(&part);
+    if wanted(Part::Calls) {
+        calls(&kinds, until, cli.rounds).await?;
+    }
+    kinds.retain(|kind| *kind != Kind::Plain);
+    if wanted(Part::Memory) {
         memory(&kinds).await?;
+    }
+    if wanted(Part::Opening) {
         opening(&kinds).await?;
+    }
+    if wanted(Part::Large) {
         large(&kinds).await?;
     }
     Ok(())
