@@ -62,7 +62,9 @@ fn no_seed_and_no_mutation_of_one_breaks_what_must_hold() {
     for (name, target) in TARGETS {
         let seeds = seeds(name);
         assert!(!seeds.is_empty(), "{name} has no seeds");
-        seeds.iter().for_each(|seed| target(seed));
+        for seed in &seeds {
+            target(seed);
+        }
         let config = Config {
             cases: CASES,
             failure_persistence: None,
