@@ -54,6 +54,16 @@ test:
 test-crate crate *arguments:
     cargo test --locked --package {{ crate }} {{ arguments }}
 
+# Kill a process that writes to a store file, 200 times or so many
+[group('test')]
+test-kills times="200":
+    STORE_TEST_KILLS={{ times }} cargo test --locked --package store what_was_answered_survives_kill_nine
+
+# Measure a store file with 10 000 clients and 100 000 grants
+[group('test')]
+test-size:
+    cargo test --locked --package store a_large_store -- --ignored --nocapture
+
 # The official MCP conformance suite against mcp-proxy
 [group('test')]
 conformance: tools

@@ -17,7 +17,7 @@ pub(crate) async fn backup(
     target: &Path,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let store = open(settings, true).await?;
+    let store = open(settings, true, now).await?;
     if target == Path::new("-") {
         let made = write(store, now, std::io::stdout().lock()).await?;
         eprintln!("mcp-auth: backup of {made} written to standard output");

@@ -36,7 +36,7 @@ pub(crate) async fn import(
     now: Timestamp,
 ) -> anyhow::Result<String> {
     let found = Predecessor::read(from).await?;
-    let store = open(settings, false).await?;
+    let store = open(settings, false, now).await?;
     let mut report = String::new();
     let (mut taken, mut known, mut refused) = (0, 0, 0);
     for old in &found.clients {

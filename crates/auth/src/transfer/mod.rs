@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use store::{Kind, Store};
 
 pub(crate) use self::backup::backup;
@@ -20,7 +21,7 @@ use crate::app::open_store;
 use crate::settings::StoreSettings;
 
 /// The store of these settings, for a command. With `must_exist` a file that is not there is an error, not a new store.
-async fn open(settings: StoreSettings, must_exist: bool) -> anyhow::Result<Store> {
+async fn open(settings: StoreSettings, must_exist: bool, now: Timestamp) -> anyhow::Result<Store> {
     match &settings {
         StoreSettings::Memory => {
             bail!("STORE is memory, which ends with its process: set STORE=redb or STORE=redis")
@@ -36,7 +37,10 @@ async fn open(settings: StoreSettings, must_exist: bool) -> anyhow::Result<Store
     let store = open_store(settings)
         .await
         .context("the store cannot be opened for this command, which needs it for itself")?;
-    store.backend().ping().await?;
+    // One question, so that a store that cannot be asked is said before anything is done. (Not the one of readiness: a
+    // Redis that is not fit for the service may be left by a backup.)
+    let key = store::Key::new(Kind::KeyRing, "main");
+    store.backend().read(&[key], now).await?;
     Ok(store)
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn restore(
         File::open(source).with_context(cannot)?
     };
     let checked = Checked::read(BufReader::new(&file).lines(), now)?;
-    let store = open(settings, options.dry_run).await?;
+    let store = open(settings, options.dry_run, now).await?;
     let total: u64 = checked.counts().values().sum();
     let content = format!(
         "{total} records ({}) of the backup made at {} by release {}",

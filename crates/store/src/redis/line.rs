@@ -25,30 +25,74 @@ struct Line {
     number: u64,
 }
 
+/// The version of what is stored under which key. A Redis in which a newer release has written another one is not touched.
+const FORMAT: u64 = 1;
+
+/// How many heartbeats pass between two looks at the configuration of Redis.
+const LOOK_EVERY: u32 = 3;
+
+/// What was seen of Redis when it was looked at last.
+#[derive(Clone, Debug, Default)]
+struct Fitness {
+    /// Why nothing may be asked of it.
+    refused: Option<String>,
+    /// Why the service should not be given work with it.
+    unfit: Option<String>,
+}
+
 /// The shared connection, for whoever has something to ask.
 pub(super) struct SharedLine {
     address: String,
+    fitness: watch::Receiver<Fitness>,
     state: watch::Receiver<State>,
     complaints: mpsc::Sender<u64>,
 }
 
 impl SharedLine {
     /// The line, and the task that keeps it up for as long as it is polled.
-    pub(super) fn new(client: Client, address: String) -> (Self, impl Future<Output = ()>) {
+    pub(super) fn new(
+        client: Client,
+        address: String,
+        format_key: String,
+    ) -> (Self, impl Future<Output = ()>) {
         let (state, receiver) = watch::channel(State::Down("not connected yet".to_owned()));
+        let (fitness, seen) = watch::channel(Fitness::default());
         let (complaints, complained) = mpsc::channel(16);
         let keeper = Keeper {
             client,
             address: address.clone(),
+            format_key,
             state,
+            fitness,
             complained,
         };
         let line = Self {
             address,
+            fitness: seen,
             state: receiver,
             complaints,
         };
         (line, keeper.run())
+    }
+
+    /// Fails when nothing may be stored in this Redis, because a newer release has.
+    pub(super) fn admitted(&self) -> Result<(), StoreError> {
+        self.complaint(self.fitness.borrow().refused.as_deref())
+    }
+
+    /// Fails when this Redis may lose what it is given.
+    pub(super) fn fit(&self) -> Result<(), StoreError> {
+        self.complaint(self.fitness.borrow().unfit.as_deref())
+    }
+
+    fn complaint(&self, reason: Option<&str>) -> Result<(), StoreError> {
+        match reason {
+            None => Ok(()),
+            Some(reason) => Err(StoreError::busy(format!(
+                "Redis at {}: {reason}",
+                self.address
+            ))),
+        }
     }
 
     /// Waits until the first attempt to connect has ended, either way.
@@ -123,7 +167,9 @@ pub(super) fn is_broken(error: &RedisError) -> bool {
 struct Keeper {
     client: Client,
     address: String,
+    format_key: String,
     state: watch::Sender<State>,
+    fitness: watch::Sender<Fitness>,
     complained: mpsc::Receiver<u64>,
 }
 
@@ -143,13 +189,23 @@ impl Keeper {
                     waits = pauses();
                     tracing::info!("connected to Redis at {}", self.address);
                     warned.check(&mut connection, &self.address).await;
-                    self.state.send_replace(State::Up(Line {
-                        connection: connection.clone(),
-                        number,
-                    }));
-                    let reason = self.until_broken(connection, number).await;
-                    tracing::warn!("lost the connection to Redis at {}: {reason}", self.address);
-                    reason
+                    self.look(&mut connection).await;
+                    let refused = self.fitness.borrow().refused.clone();
+                    if let Some(reason) = refused {
+                        tracing::error!("Redis at {} is left alone: {reason}", self.address);
+                        reason
+                    } else {
+                        self.state.send_replace(State::Up(Line {
+                            connection: connection.clone(),
+                            number,
+                        }));
+                        let reason = self.until_broken(connection, number).await;
+                        tracing::warn!(
+                            "lost the connection to Redis at {}: {reason}",
+                            self.address
+                        );
+                        reason
+                    }
                 }
                 Ok(Err(error)) => explain(&error),
                 Err(_) => format!("no connection within {CONNECT:?}"),
@@ -169,6 +225,7 @@ impl Keeper {
     /// Watches a connection until somebody complains or it no longer answers; says why.
     async fn until_broken(&mut self, mut connection: MultiplexedConnection, number: u64) -> String {
         let mut heartbeat = interval(HEARTBEAT);
+        let mut beats: u32 = 0;
         loop {
             tokio::select! {
                 complaint = self.complained.recv() => match complaint {
@@ -180,9 +237,56 @@ impl Keeper {
                     if let Err(error) = ping(&mut connection).await {
                         return explain(&error);
                     }
+                    beats = beats.wrapping_add(1);
+                    if beats.is_multiple_of(LOOK_EVERY) {
+                        self.look(&mut connection).await;
+                    }
                 }
             }
         }
+    }
+}
+
+impl Keeper {
+    /// Looks who has written here and whether this Redis keeps what it is given. What it does not tell (an ACL user may
+    /// not be allowed to ask) counts as good.
+    async fn look(&self, connection: &mut MultiplexedConnection) {
+        let written = self.format(connection).await.unwrap_or(FORMAT);
+        let refused = (written > FORMAT).then(|| {
+            format!(
+                "what is stored has format version {written}, this program knows {FORMAT}: use the newer release, or \
+                 another REDIS_PREFIX"
+            )
+        });
+        let mut question = cmd("INFO");
+        question.arg("memory");
+        let info: Option<InfoDict> = question.query_async(connection).await.ok();
+        let policy = info.and_then(|info| info.get::<String>("maxmemory_policy"));
+        let unfit = policy.filter(|policy| policy != "noeviction").map(|policy| {
+            format!(
+                "it has maxmemory-policy {policy} and may drop sessions and revocations when its memory is full; set \
+                 maxmemory-policy noeviction"
+            )
+        });
+        self.fitness.send_replace(Fitness { refused, unfit });
+    }
+
+    /// The format of what is stored here; where nothing is yet, ours is written down.
+    async fn format(&self, connection: &mut MultiplexedConnection) -> RedisResult<u64> {
+        let stored: Option<u64> = cmd("GET")
+            .arg(&self.format_key)
+            .query_async(connection)
+            .await?;
+        if let Some(stored) = stored {
+            return Ok(stored);
+        }
+        cmd("SET")
+            .arg(&self.format_key)
+            .arg(FORMAT)
+            .arg("NX")
+            .exec_async(connection)
+            .await?;
+        Ok(FORMAT)
     }
 }
 

@@ -101,7 +101,11 @@ impl RedisBackend {
                 reason: "no pool of connections could be made for it".to_owned(),
             })?;
         let events = Arc::new(EventHub::new(false));
-        let (line, keeper) = SharedLine::new(client.clone(), address.clone());
+        let (line, keeper) = SharedLine::new(
+            client.clone(),
+            address.clone(),
+            format!("{}format", options.prefix),
+        );
         let mut tasks = JoinSet::new();
         tasks.spawn(keeper);
         let channel = format!("{}events", options.prefix);
@@ -125,6 +129,7 @@ impl RedisBackend {
     where
         T: FromRedisValue + Send + 'static,
     {
+        self.line.admitted()?;
         let pool = self.pool.clone();
         let task = self.runtime.spawn(async move {
             let mut connection = pool.get().await?;
@@ -405,7 +410,8 @@ impl Backend for RedisBackend {
     async fn ping(&self) -> Result<(), StoreError> {
         let mut question = pipe();
         question.ping().ignore();
-        self.line.ask(&question).await
+        let () = self.line.ask(&question).await?;
+        self.line.fit()
     }
 
     /// Redis removes the keys of records by itself, and each insertion into an index removes names that have ended.

@@ -12,6 +12,8 @@ mod file_faults;
 mod memory;
 mod model;
 mod redis;
+mod redis_cuts;
 mod redis_faults;
+mod redis_setup;
 mod redis_tls;
 mod size;

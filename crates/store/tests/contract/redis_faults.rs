@@ -290,7 +290,8 @@ async fn each_key_ends_a_little_after_its_record() {
     }
     let command = "PTTL mcp-auth:{index:people}:names";
     server.command(command, ":-1\r\n").await.unwrap();
-    server.command("DBSIZE", ":5\r\n").await.unwrap();
+    // Those five, and the version of the format, which stays.
+    server.command("DBSIZE", ":6\r\n").await.unwrap();
 }
 
 /// Names that ended are removed by later insertions, not kept for ever.

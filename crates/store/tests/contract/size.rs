@@ -63,3 +63,53 @@ async fn a_swept_file_does_not_grow() {
     // About 1 KiB each, and as much again for the pages that a commit replaces.
     assert!(sizes.iter().all(|size| *size < 16 * MIB), "{sizes:?}");
 }
+
+/// What an installation is promised to need at most: 10 000 clients and 100 000 grants, each with its names in three
+/// indexes; and then all of them refreshed once. `just test-size` says how large the file was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute: just test-size"]
+async fn a_large_store_fits_into_256_mib() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("auth.redb");
+    let size = || std::fs::metadata(&path).unwrap().len();
+    let backend = Arc::new(EmbeddedBackend::open(&path).await.unwrap());
+    fill(&backend, 0, 110_000).await;
+    for index in [
+        Index::SessionsOfPerson("github:1".to_owned()),
+        Index::SessionsOfClient("mcp-0".to_owned()),
+    ] {
+        let (backend, index) = (&backend, &index);
+        stream::iter(0..100_000)
+            .for_each_concurrent(256, |number| async move {
+                let id = format!("0-{number:0>40}");
+                let end = Some(at(100));
+                let inserted = backend.index_insert(index, &id, end, at(0)).await;
+                inserted.unwrap();
+            })
+            .await;
+    }
+    let filled = size();
+    let backend_ref = &backend;
+    stream::iter(0..100_000)
+        .for_each_concurrent(256, |number| async move {
+            let key = Key::new(Kind::Session, format!("0-{number:0>40}"));
+            let old = Record::new(vec![b'x'; 600], Some(at(100)));
+            let new = Record::new(vec![b'y'; 600], Some(at(200)));
+            let swap = Swap {
+                key: &key,
+                expected: Some(&old),
+                new: Some(&new),
+                event: None,
+            };
+            let swapped = backend_ref.swap(swap, at(1)).await.unwrap();
+            assert_eq!(swapped, Swapped::Done);
+        })
+        .await;
+    let refreshed = size();
+    println!(
+        "{} MiB filled, {} MiB refreshed",
+        filled / MIB,
+        refreshed / MIB
+    );
+    assert!(refreshed <= 256 * MIB, "{} MiB", refreshed / MIB);
+}
