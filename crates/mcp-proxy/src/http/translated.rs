@@ -75,6 +75,6 @@ pub async fn serve(
     let in_flight = claim
         .child()
         .call(message, &inward, accepts, Some(binding))?;
-    drop(claim);
+    claim.begun();
     answer(in_flight, state, accepts, false, narrowed).await
 }

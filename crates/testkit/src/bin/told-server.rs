@@ -162,6 +162,10 @@ impl Server {
                     .replace("\"$TOKEN\"", &call.token.to_string());
                 let step: Value = serde_json::from_str(&filled).unwrap_or_default();
                 if let Some(message) = step.get("send") {
+                    if message["method"].is_string() {
+                        // What is asked again waits for a new answer.
+                        self.answered.remove(&message["id"].to_string());
+                    }
                     send(message);
                 } else if let Some(text) = step["raw"].as_str() {
                     println!("{}", text.replace("$ID", &call.id.to_string()));

@@ -380,7 +380,7 @@ impl Legacy {
             return;
         }
         if let Some(outcome) = conversation.outcome.take() {
-            let conversation = self.conclude(&mut state, number);
+            let conversation = self.finish(&mut state, number);
             drop(state);
             if let (Some(conversation), Ok(answer)) = (conversation, Message::parse(&outcome)) {
                 self.deliver(conversation, &answer);
@@ -423,15 +423,19 @@ impl Legacy {
         }
     }
 
-    /// Takes a call out: it is over, and the lease is free.
+    /// Takes a call out that was answered: the lease is free for the next one, before its client can ask for it.
+    pub(super) fn finish(&self, state: &mut State, number: u64) -> Option<Conversation> {
+        let conversation = self.conclude(state, number);
+        state.claimed = false;
+        state.last_used = Instant::now();
+        conversation
+    }
+
+    /// Takes a call out. A lease stays claimed: nobody else may begin on it before [`Self::abandon`] has ended it.
     pub(super) fn conclude(&self, state: &mut State, number: u64) -> Option<Conversation> {
         let conversation = state.calls.remove(&number)?;
         if let Some((ticket, _)) = conversation.parked {
             self.home.parked.remove(ticket);
-        }
-        if self.exclusive && state.calls.is_empty() {
-            state.claimed = false;
-            state.last_used = Instant::now();
         }
         Some(conversation)
     }
@@ -526,13 +530,12 @@ impl Legacy {
 
     /// Gives back a lease that was not used.
     pub fn release(&self) {
-        let mut state = self.lock();
-        if state.calls.is_empty() {
+        {
+            let mut state = self.lock();
             state.claimed = false;
             state.last_used = Instant::now();
-            drop(state);
-            self.freed();
         }
+        self.freed();
     }
 
     /// Has it ended, or is it about to?

@@ -91,19 +91,29 @@ impl Drop for Slot {
 
 /// A lease that is yours. Dropping it gives it back, unless a call has begun on it.
 #[derive(Debug)]
-pub struct Claim(Arc<Legacy>);
+pub struct Claim {
+    child: Arc<Legacy>,
+    begun: bool,
+}
 
 impl Claim {
     /// The child.
     #[must_use]
     pub fn child(&self) -> &Arc<Legacy> {
-        &self.0
+        &self.child
+    }
+
+    /// A call has begun on it: the lease is free when that is over.
+    pub fn begun(mut self) {
+        self.begun = true;
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.release();
+        if !self.begun {
+            self.child.release();
+        }
     }
 }
 
@@ -188,7 +198,10 @@ impl Leases {
                             let begun = (permit, slot);
                             let child = this.start(identity.as_ref(), Some(profile), begun).await?;
                             lock(&this.leased).push(Arc::clone(&child));
-                            Ok(Claim(child))
+                            Ok(Claim {
+                                child,
+                                begun: false,
+                            })
                         };
                         let started = self.children.runtime().spawn(start).await;
                         return started.map_err(|_| Refusal::AnswerLost)?;
@@ -211,9 +224,10 @@ impl Leases {
         let fits = |child: &&Arc<Legacy>| child.subject == *subject && child.profile == profile;
         // The one used last is the one that is warm.
         let mut found = leased.iter().rev().filter(fits);
-        found
-            .find(|child| child.claim())
-            .map(|child| Claim(Arc::clone(child)))
+        found.find(|child| child.claim()).map(|child| Claim {
+            child: Arc::clone(child),
+            begun: false,
+        })
     }
 
     fn slot(&self, subject: &Subject) -> Option<Slot> {

@@ -96,7 +96,7 @@ impl Legacy {
             conversation.outcome = Some(message.text.into());
             return;
         }
-        if let Some(conversation) = self.conclude(&mut state, number) {
+        if let Some(conversation) = self.finish(&mut state, number) {
             drop(state);
             self.deliver(conversation, message);
         }
