@@ -42,6 +42,11 @@ enum Server {
 }
 
 impl Server {
+    /// Does it speak the older revisions only?
+    fn is_legacy(self) -> bool {
+        matches!(self, Self::Legacy | Self::LegacySdk)
+    }
+
     /// Program and arguments.
     fn command(self) -> Vec<PathBuf> {
         match self {
@@ -83,6 +88,16 @@ async fn revision_2026_07_28_with_a_legacy_server() -> Result<()> {
     let run = Run {
         revision: "2026-07-28",
         server: Server::Legacy,
+        scenarios: 37,
+    };
+    run.judge().await
+}
+
+#[tokio::test]
+async fn revision_2026_07_28_with_a_legacy_server_on_the_npm_sdk() -> Result<()> {
+    let run = Run {
+        revision: "2026-07-28",
+        server: Server::LegacySdk,
         scenarios: 37,
     };
     run.judge().await
@@ -148,9 +163,14 @@ impl Run {
 
         let mut failed = BTreeSet::new();
         let mut report = String::new();
+        // What the proxy does by itself has no excuse.
+        let besides = self.besides();
         for (scenario, checks) in &results {
             let found = |status: &str| checks.iter().filter(|check| check.status == status).count();
-            if !required.contains(scenario) {
+            if besides.contains(&&**scenario) && found("FAILURE") + found("WARNING") > 0 {
+                failed.insert(scenario.clone());
+            }
+            if !required.contains(scenario) && !besides.contains(&&**scenario) {
                 let (failures, warnings) = (found("FAILURE"), found("WARNING"));
                 let _ = writeln!(
                     report,
@@ -164,17 +184,26 @@ impl Run {
             {
                 let _ = writeln!(report, "{}", check.report(scenario));
             }
-            if found("FAILURE") > 0 {
+            // Where the proxy translates, every word on the wire is the proxy's.
+            let translated = self.revision == "2026-07-28" && self.server.is_legacy();
+            if found("FAILURE") > 0 || (translated && found("WARNING") > 0) {
                 failed.insert(scenario.clone());
             }
         }
-        for scenario in &required {
+        for scenario in required
+            .iter()
+            .map(String::as_str)
+            .chain(besides.iter().copied())
+        {
             if !results.contains_key(scenario) {
                 let _ = writeln!(report, "FAILURE {scenario}: the suite wrote no result");
-                failed.insert(scenario.clone());
+                failed.insert(scenario.to_owned());
             }
         }
-        let passed = required.len() - failed.len();
+        let passed = required
+            .iter()
+            .filter(|scenario| !failed.contains(*scenario))
+            .count();
         eprintln!(
             "{report}\n{} with {:?}: {passed} of {}",
             self.revision,
@@ -194,6 +223,19 @@ impl Run {
             "passes now: remove it from the list {list}: {mended:?}"
         );
         Ok(())
+    }
+
+    /// Scenarios that the revision does not require and that must pass all the same, without a warning: the rules for headers, which
+    /// are the proxy's own. The servers on the npm SDKs have no tool with arguments in headers.
+    fn besides(&self) -> &'static [&'static str] {
+        match (self.revision, self.server) {
+            ("2026-07-28", Server::Legacy | Server::Dual) => &[
+                "http-header-validation",
+                "http-custom-header-server-validation",
+            ],
+            ("2026-07-28", _) => &["http-header-validation"],
+            _ => &[],
+        }
     }
 
     /// The list of expected failures. Every server of a revision has the same one: what fails with one of them fails because of

@@ -122,16 +122,20 @@ fn failed(message: &Message<'_>, context: Context<'_>) -> Option<Vec<u8>> {
     let Failure { error } = serde_json::from_str(message.text).ok()?;
     let mut edits: Vec<Edit<'_>> = vec![(message.range(message.id?), context.client_id)];
     let found: i64 = error.code.get().parse().ok()?;
-    let code = message.range(error.code);
+    let place = message.range(error.code);
     let data;
+    let invalid = i64::from(code::INVALID_PARAMS);
     if found == RESOURCE_NOT_FOUND {
-        edits.push((code.clone(), "-32602"));
-        if let (Some(uri), None) = (context.uri, error.data) {
-            data = format!(r#","data":{{"uri":{uri}}}"#);
-            edits.push((code.end..code.end, &data));
-        }
+        edits.push((place.clone(), "-32602"));
     } else if RESERVED.contains(&found) {
-        edits.push((code, "-32603"));
+        edits.push((place.clone(), "-32603"));
+    }
+    // A resource that is not there is named (MCP 2026-07-28, server/resources, "Error Handling").
+    if (found == RESOURCE_NOT_FOUND || found == invalid)
+        && let (Some(uri), None) = (context.uri, error.data)
+    {
+        data = format!(r#","data":{{"uri":{uri}}}"#);
+        edits.push((place.end..place.end, &data));
     }
     Some(splice(message.text, &mut edits))
 }
