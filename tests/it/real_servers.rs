@@ -168,6 +168,8 @@ impl Server {
         let mut bridge = Command::new("mcp-proxy", mcp_proxy())
             .current_dir(directory.path())
             .env("PRIVATE_PORT", "0")
+            // What is left when a session is closed must be nothing.
+            .env("CHILD_WARM_SPARE", "false")
             .args(["--port", "0", "--address-file"])
             .arg(&file)
             .arg("--")
