@@ -14,17 +14,20 @@ use chassis::metrics::Metrics;
 use chassis::peer::TrustedProxies;
 use chassis::private::{self, Private};
 use chassis::shutdown::Shutdown;
+use oauth::key_ring::KeyState;
 use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
-use store::{EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
-use tokio::sync::Semaphore;
+use store::{Backend, EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
+use tokio::sync::{Semaphore, watch};
 
 use crate::admin::token::AdminTokens;
 use crate::client_document::{ClientDocuments, Internet, Network};
+use crate::counted::Counted;
 use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
 use crate::idp::directory::Directory;
 use crate::keys::{Keys, Surroundings};
 use crate::limits::Limits;
+use crate::measured::Measured;
 use crate::policy::{Policy, Watch};
 use crate::settings::{PeopleSettings, Settings, StoreSettings, TokenSettings};
 
@@ -32,6 +35,8 @@ use crate::settings::{PeopleSettings, Settings, StoreSettings, TokenSettings};
 const STOP_LIMIT: Duration = Duration::from_secs(25);
 /// How often expired records are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often gauges are set.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// How many are removed at once.
 const SWEEP_LIMIT: usize = 1000;
 
@@ -59,6 +64,8 @@ pub(crate) struct AppState {
     pub(crate) tokens: TokenSettings,
     /// Clients that are known by a metadata document.
     pub(crate) documents: ClientDocuments,
+    /// What is counted.
+    pub(crate) counted: Counted,
     /// How often what may be asked.
     pub(crate) limits: Limits,
     /// Places for answers of `/verify` that wait for the store.
@@ -103,10 +110,16 @@ impl App {
     ) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let is_shared = matches!(settings.store, StoreSettings::Redis { .. });
-        let store = open_store(settings.store).await?;
+        let metrics = Metrics::new("mcp_auth");
+        let counted = Counted::new(&metrics);
+        let store = Store::new(Arc::new(Measured::new(
+            open_store(settings.store).await?,
+            counted.clone(),
+        )));
         let readiness = Readiness::new();
         let feed = store.backend().events();
         let key_feed = store.backend().events();
+        let connected = feed.connected();
         let decisions = Decisions::new(feed.is_connected());
         tokio::spawn(decisions.clone().follow(feed));
         let surroundings = Surroundings {
@@ -119,6 +132,13 @@ impl App {
         let admin_tokens = AdminTokens::new(&settings.keys.secret, settings.keys.previous.as_ref());
         let keys = Arc::new(Keys::load(&settings.keys, surroundings).await?);
         tokio::spawn(Arc::clone(&keys).follow(key_feed));
+        tokio::spawn(show(
+            Arc::clone(&keys),
+            decisions.clone(),
+            connected,
+            Arc::clone(&clock),
+            counted.clone(),
+        ));
         {
             let store = store.clone();
             readiness.check("store", move || {
@@ -142,7 +162,12 @@ impl App {
         .context("the certificates that the system trusts cannot be read")?;
         let state = AppState {
             verifying: Semaphore::new(settings.limits.verify_in_flight),
-            limits: Limits::new(&settings.limits, is_shared.then(|| store.clone())),
+            limits: Limits::new(
+                &settings.limits,
+                is_shared.then(|| store.clone()),
+                counted.clone(),
+            ),
+            counted,
             documents,
             issuer: settings.sites.issuer(),
             provider: IdentityProvider::new(settings.provider, &settings.sites)?,
@@ -164,10 +189,7 @@ impl App {
             state: Data::new(state),
             trusted_proxies: settings.trusted_proxies,
             admin_tokens: Data::new(admin_tokens),
-            private: Private {
-                readiness,
-                metrics: Metrics::new("mcp_auth"),
-            },
+            private: Private { readiness, metrics },
             public_listener: listen::bind("public listener (HOST, PORT)", settings.public)?,
             private_listener: listen::bind(
                 "private listener (PRIVATE_HOST, PRIVATE_PORT)",
@@ -270,11 +292,10 @@ impl App {
     }
 }
 
-/// Opens the store of these settings.
-pub(crate) async fn open_store(settings: StoreSettings) -> anyhow::Result<Store> {
+pub(crate) async fn open_store(settings: StoreSettings) -> anyhow::Result<Arc<dyn Backend>> {
     Ok(match settings {
-        StoreSettings::Memory => Store::new(Arc::new(MemoryBackend::new())),
-        StoreSettings::Embedded(path) => Store::new(Arc::new(EmbeddedBackend::open(&path).await?)),
+        StoreSettings::Memory => Arc::new(MemoryBackend::new()),
+        StoreSettings::Embedded(path) => Arc::new(EmbeddedBackend::open(&path).await?),
         StoreSettings::Redis {
             url,
             password,
@@ -285,7 +306,7 @@ pub(crate) async fn open_store(settings: StoreSettings) -> anyhow::Result<Store>
                 password: password.map(|password| password.expose().to_owned()),
                 prefix,
             };
-            Store::new(Arc::new(RedisBackend::open(options).await?))
+            Arc::new(RedisBackend::open(options).await?)
         }
     })
 }
@@ -301,6 +322,32 @@ async fn sweep(store: Store, clock: Arc<dyn Clock>, shutdown: Shutdown) {
             Ok(0) => {}
             Ok(removed) => tracing::debug!(removed, "removed expired records"),
             Err(error) => tracing::warn!(%error, "expired records could not be removed"),
+        }
+    }
+}
+
+/// Sets the gauges of the metrics.
+async fn show(
+    keys: Arc<Keys>,
+    decisions: Decisions,
+    connected: watch::Receiver<bool>,
+    clock: Arc<dyn Clock>,
+    counted: Counted,
+) {
+    let mut ticks = tokio::time::interval(SHOW_EVERY);
+    loop {
+        ticks.tick().await;
+        let remembered = i64::try_from(decisions.len()).unwrap_or(i64::MAX);
+        counted.decisions.set(remembered);
+        counted.events_arrive.set(i64::from(*connected.borrow()));
+        let infos = keys.infos();
+        counted
+            .keys
+            .set(i64::try_from(infos.len()).unwrap_or(i64::MAX));
+        let current = infos.iter().find(|info| info.state == KeyState::Current);
+        if let Some(info) = current {
+            let age = clock.now().as_second() - info.key.signs_from.as_second();
+            counted.key_age.set(age.max(0));
         }
     }
 }

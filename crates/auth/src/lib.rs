@@ -2,14 +2,17 @@
 
 mod admin;
 pub mod app;
+mod audit;
 pub mod cli;
 mod client_document;
 pub mod config;
+mod counted;
 mod flow;
 mod http;
 mod idp;
 mod keys;
 mod limits;
+mod measured;
 mod pages;
 mod policy;
 mod routes;

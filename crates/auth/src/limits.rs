@@ -15,10 +15,11 @@ use sha2::{Digest as _, Sha256};
 use store::{Admission, Count, Counters, Quota, Store};
 
 use crate::config::LimitsConfig;
+use crate::counted::Counted;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// Audit lines about one limit in a minute.
+/// Audit lines about one thing in a minute.
 const TOLD: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 macro_rules! limits {
@@ -105,17 +106,19 @@ pub(crate) struct Limits {
     quotas: Vec<Option<Quota>>,
     here: Counters,
     told: Counters,
+    counted: Counted,
     /// The store, if other instances count there too.
     shared: Option<Store>,
 }
 
 impl Limits {
     /// `shared` is the store if there may be other instances.
-    pub(crate) fn new(config: &LimitsConfig, shared: Option<Store>) -> Self {
+    pub(crate) fn new(config: &LimitsConfig, shared: Option<Store>, counted: Counted) -> Self {
         Self {
             quotas: Limit::ALL.iter().map(|limit| limit.quota(config)).collect(),
             here: Counters::new(),
             told: Counters::new(),
+            counted,
             shared,
         }
     }
@@ -163,16 +166,21 @@ impl Limits {
         match admission {
             Admission::Granted => Ok(()),
             Admission::Refused(wait) => {
+                self.counted.limited(limit.name());
                 self.tell(limit, who, wait, now);
                 Err(Exceeded { limit, wait })
             }
         }
     }
 
-    /// A flood must not fill the log: some lines per limit and minute say enough.
-    fn tell(&self, limit: Limit, who: &Who<'_>, wait: Duration, now: Timestamp) {
+    /// Whether to write one more line about something that strangers can cause at will: some lines a minute say enough.
+    pub(crate) fn may_tell(&self, what: &str, now: Timestamp) -> bool {
         let quota = Quota::new(TOLD, MINUTE);
-        if self.told.admit(limit.name(), quota, Count::Take, now) == Admission::Granted {
+        self.told.admit(what, quota, Count::Take, now) == Admission::Granted
+    }
+
+    fn tell(&self, limit: Limit, who: &Who<'_>, wait: Duration, now: Timestamp) {
+        if self.may_tell(limit.name(), now) {
             tracing::warn!(target: "audit", event = "limit_hit", limit = limit.name(), address = who.address.map(tracing::field::display),
                 client = who.name.map(|name| tracing::field::display(chassis::telemetry::untrusted(name))), wait_seconds = wait.as_secs(),
                 "a limit was hit");

@@ -10,6 +10,7 @@ use store::StoreError;
 
 use super::sign_in::Outage;
 use crate::app::AppState;
+use crate::audit;
 use crate::client_document::DocumentError;
 use crate::idp::SignInState;
 
@@ -106,7 +107,14 @@ async fn metadata(
     now: Timestamp,
 ) -> Result<ClientMetadata, AuthorizeError> {
     if is_document {
-        return match state.documents.look_up(id).await {
+        let is_known = !state.documents.must_fetch(id);
+        let outcome = state.documents.look_up(id).await;
+        state.counted.document(match (&outcome, is_known) {
+            (_, true) => "remembered",
+            (Ok(_), false) => "fetched",
+            (Err(_), false) => "failed",
+        });
+        return match outcome {
             Ok(metadata) => Ok(metadata.as_ref().clone()),
             Err(error) => Err(AuthorizeError::Document(id.clone(), error)),
         };
@@ -155,7 +163,7 @@ pub(crate) async fn approve(state: &AppState, answer: &Answer) -> Result<Approve
         .approve_sign_in(&answer.id, &answer.cookie, &answer.form, &secrets, now)
         .await?
         .map_err(|_| AnswerError::WrongBrowser)?;
-    tracing::info!(target: "audit", event = "consent_given", client = %approved.request.client_id,
+    tracing::info!(target: "audit", event = "consent_given", client = %audit::client(&approved.request.client_id),
         service = %approved.request.service, "consent given");
     let sign_in = SignInState {
         id: approved.id.clone(),
@@ -181,7 +189,7 @@ pub(crate) async fn deny(state: &AppState, answer: &Answer) -> Result<RedirectEr
         .deny_sign_in(&answer.id, &answer.cookie, &answer.form, state.clock.now())
         .await?
         .map_err(|_| AnswerError::WrongBrowser)?;
-    tracing::info!(target: "audit", event = "consent_denied", client = %denied.request.client_id,
+    tracing::info!(target: "audit", event = "consent_denied", client = %audit::client(&denied.request.client_id),
         service = %denied.request.service, "consent denied");
     Ok(RedirectError {
         redirect_uri: denied.request.redirect_uri,

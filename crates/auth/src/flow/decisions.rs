@@ -110,6 +110,11 @@ impl Decisions {
         self.0.cache.get(fingerprint)
     }
 
+    /// How many are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.0.cache.len()
+    }
+
     pub(crate) fn begin(&self) -> Begun {
         Begun(self.0.epoch.load(Ordering::SeqCst))
     }

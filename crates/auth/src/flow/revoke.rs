@@ -7,6 +7,7 @@ use store::Event;
 
 use super::Refusal;
 use crate::app::AppState;
+use crate::audit;
 use crate::keys::CheckError;
 
 /// Ends a token. What is unknown, over, or another client's changes nothing and is not told (RFC 7009 section 2.2).
@@ -27,7 +28,7 @@ pub(crate) async fn revoke(state: &AppState, client: &Client, token: &str) -> Re
             state
                 .decisions
                 .learn(Event::SessionChanged(session.id.to_string()));
-            tracing::info!(target: "audit", event = "session_revoked", session = %session.id, client = %client.id,
+            tracing::info!(target: "audit", event = "session_revoked", session = %session.id, subject = %session.person.subject, client = %audit::client(&client.id), token = %audit::token(token),
                 "session revoked by its client");
         }
         return Ok(());
@@ -46,7 +47,7 @@ pub(crate) async fn revoke(state: &AppState, client: &Client, token: &str) -> Re
         state
             .decisions
             .learn(Event::SessionChanged(claims.sid.to_string()));
-        tracing::info!(target: "audit", event = "token_revoked", session = %claims.sid, client = %client.id,
+        tracing::info!(target: "audit", event = "token_revoked", session = %claims.sid, subject = %claims.sub, client = %audit::client(&client.id), token = %audit::token(token),
             "access token revoked by its client");
     }
     Ok(())

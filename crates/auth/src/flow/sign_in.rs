@@ -13,6 +13,7 @@ use store::StoreError;
 
 use super::admission;
 use crate::app::AppState;
+use crate::audit;
 use crate::idp::SignInState;
 use crate::idp::github::GitHubError;
 
@@ -114,12 +115,14 @@ pub(crate) async fn with_github(
     {
         Ok(identity) => finish(state, returning, &identity).await,
         Err(GitHubError::Unavailable { why, .. }) => {
+            state.counted.sign_in("provider_unavailable");
             tracing::warn!(why, "GitHub does not answer");
             let outage = Outage::of(state, authorization.request, &returning.state);
             Err(SignInError::ProviderUnavailable(Box::new(outage)))
         }
         Err(error) => {
-            tracing::warn!(%error, "GitHub sign-in failed");
+            state.counted.sign_in("refused");
+            tracing::warn!(target: "audit", event = "login_refused", provider = "github", %error, "GitHub sign-in failed");
             Err(refused(
                 take(state, returning).await?.request,
                 "GitHub refused the sign-in",
@@ -131,10 +134,15 @@ pub(crate) async fn with_github(
 /// GitHub sent the browser back without a code: the person refused there.
 pub(crate) async fn refused_by_provider(state: &AppState, returning: &Returning) -> SignInError {
     match take(state, returning).await {
-        Ok(authorization) => refused(
-            authorization.request,
-            "the person refused at the identity provider",
-        ),
+        Ok(authorization) => {
+            state.counted.sign_in("refused");
+            tracing::info!(target: "audit", event = "login_refused", client = %audit::client(&authorization.request.client_id),
+                service = %authorization.request.service, "the person refused at the identity provider");
+            refused(
+                authorization.request,
+                "the person refused at the identity provider",
+            )
+        }
         Err(error) => error,
     }
 }
@@ -150,8 +158,9 @@ pub(crate) async fn finish(
     } = take(state, returning).await?;
     let now = state.clock.now();
     let Some(person) = admission::admit(state, identity, &request.service, now).await? else {
+        state.counted.sign_in("refused");
         tracing::warn!(target: "audit", event = "login_refused", subject = %identity.subject, login = %identity.login,
-            client = %request.client_id, service = %request.service, "sign-in refused: not on the list");
+            client = %audit::client(&request.client_id), service = %request.service, "sign-in refused: not on the list");
         return Err(refused(request, "this person may not use this service"));
     };
     state.store.note_sign_in(&person, now).await?;
@@ -165,11 +174,15 @@ pub(crate) async fn finish(
     } else if let Some(client) = state.store.client(&request.client_id, now).await? {
         state.store.note_client_use(&client, lifetime, now).await?;
     }
+    state.counted.sign_in("granted");
     tracing::info!(target: "audit", event = "login_ok", subject = %person.subject, login = %person.login,
-        client = %request.client_id, service = %request.service, "signed in");
+        client = %audit::client(&request.client_id), service = %request.service, "signed in");
     let (session, code) = Session::issue_code(&request, person, now, state.entropy.as_ref());
-    state.store.issue_code(session, now).await?;
     let code = code.expose();
+    let (id, subject) = (session.id.clone(), session.person.subject.clone());
+    state.store.issue_code(session, now).await?;
+    tracing::info!(target: "audit", event = "code_issued", session = %id, %subject, client = %audit::client(&request.client_id),
+        service = %request.service, token = %audit::token(code.as_str()), "code issued");
     let issuer = state.sites.issuer();
     let mut parameters = vec![("code", code.as_str())];
     if let Some(state) = &request.state {

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::Refusal;
 use super::membership::{self, Standing};
 use crate::app::AppState;
+use crate::audit;
 
 /// What a client presented to prove who it is.
 #[derive(Debug, Default)]
@@ -120,16 +121,17 @@ pub(crate) async fn exchange_code(
         .await?;
     match redeemed {
         Redemption::Granted(session) => {
+            let answer = answer(state, client, &session, None, now)?;
             tracing::info!(target: "audit", event = "token_issued", session = %session.id, subject = %session.person.subject,
-                client = %client.id, service = %session.service, "tokens issued");
-            answer(state, client, &session, None, now)
+                client = %audit::client(&client.id), service = %session.service, token = %audit::token(&answer.access_token), "tokens issued");
+            Ok(answer)
         }
         Redemption::Replayed(session) => {
             state
                 .decisions
                 .learn(Event::SessionChanged(session.id.to_string()));
             tracing::warn!(target: "audit", event = "code_reused", session = %session.id, subject = %session.person.subject,
-                client = %client.id, "a code was presented again: its session is revoked");
+                client = %audit::client(&client.id), token = %audit::token(grant.code), "a code was presented again: its session is revoked");
             Err(refused())
         }
         Redemption::Refused | Redemption::Unknown => Err(refused()),
@@ -236,16 +238,17 @@ pub(crate) async fn refresh(
                 .store
                 .note_client_use(client, state.tokens.client_lifetime, now)
                 .await?;
-            tracing::info!(target: "audit", event = "token_refreshed", session = %session.id,
-                subject = %session.person.subject, client = %client.id, "tokens refreshed");
-            answer(state, client, &session, scope, now)
+            let answer = answer(state, client, &session, scope, now)?;
+            tracing::info!(target: "audit", event = "token_refreshed", session = %session.id, subject = %session.person.subject,
+                client = %audit::client(&client.id), token = %audit::token(&answer.access_token), "tokens refreshed");
+            Ok(answer)
         }
         Refresh::Replayed(session) => {
             state
                 .decisions
                 .learn(Event::SessionChanged(session.id.to_string()));
             tracing::warn!(target: "audit", event = "token_replayed", session = %session.id,
-                subject = %session.person.subject, client = %client.id,
+                subject = %session.person.subject, client = %audit::client(&client.id), token = %audit::token(grant.refresh_token),
                 "a spent refresh token was presented again: its session is revoked");
             Err(refused())
         }
@@ -279,7 +282,8 @@ async fn end_session(
     state
         .decisions
         .learn(Event::SessionChanged(session.id.to_string()));
-    tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject, ?why,
+    tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject,
+        client = %audit::client(&session.client_id), ?why,
         "refresh refused: this person may not come in any more");
     Ok(())
 }

@@ -36,6 +36,7 @@ pub(crate) async fn verify(
     if let Some(decision) = state.decisions.get(&fingerprint) {
         let is_good = decision.service == *service && !decision.is_over(now);
         return if is_good {
+            state.counted.verified_from_memory();
             Ok(decision)
         } else {
             Err(VerifyError::InvalidToken)
@@ -74,6 +75,7 @@ pub(crate) async fn verify(
     state
         .decisions
         .remember(fingerprint, Arc::clone(&decision), begun);
+    state.counted.verified("allowed");
     Ok(decision)
 }
 

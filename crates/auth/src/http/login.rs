@@ -62,7 +62,11 @@ pub(crate) async fn submit(
     let identity = match password::recognise(&state, local, address, name, password).await {
         Ok(identity) => identity,
         Err(problem) => {
-            tracing::warn!(target: "audit", event = "login_refused", provider = "local", %problem, "sign-in refused");
+            state.counted.sign_in(match problem {
+                LocalError::Wrong => "wrong_password",
+                LocalError::TooMany => "too_many",
+            });
+            tracing::warn!(target: "audit", event = "login_refused", provider = "local", %address, %problem, "sign-in refused");
             return show(&request, &state, &returning, name, Some(problem)).await;
         }
     };

@@ -18,13 +18,22 @@ pub(crate) async fn register(
     payload: Payload,
     state: Data<AppState>,
 ) -> error::Answer {
-    let metadata: ClientMetadataRequest = extract::json(&request, payload).await?;
-    limited::json(&request, &state, Limit::Register, None).await?;
-    limited::json_of_all(&state, Limit::RegisterTotal).await?;
-    let (client, secrets) = flow::register::register(&state, metadata)
+    let answer = answer(&request, payload, &state).await;
+    let status = answer
+        .as_ref()
+        .map_or_else(error::Refused::status, HttpResponse::status);
+    state.counted.registration(status.as_u16());
+    answer
+}
+
+async fn answer(request: &HttpRequest, payload: Payload, state: &AppState) -> error::Answer {
+    let metadata: ClientMetadataRequest = extract::json(request, payload).await?;
+    limited::json(request, state, Limit::Register, None).await?;
+    limited::json_of_all(state, Limit::RegisterTotal).await?;
+    let (client, secrets) = flow::register::register(state, metadata)
         .await
         .map_err(|refusal| error::refusal(&refusal))?;
-    Ok(error::private_json(StatusCode::CREATED).json(information(&state, &client, Some(&secrets))))
+    Ok(error::private_json(StatusCode::CREATED).json(information(state, &client, Some(&secrets))))
 }
 
 /// The client information (RFC 7591 section 3.2.1): every field with its value, none of them null.

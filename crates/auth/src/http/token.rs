@@ -1,8 +1,8 @@
 //! `POST /token` (OAuth 2.1 section 3.2).
 
-use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use oauth::ErrorCode;
 
 use super::{error, extract, limited};
@@ -18,11 +18,24 @@ pub(crate) async fn token(
     state: Data<AppState>,
 ) -> error::Answer {
     let form = extract::form(&request, payload).await?;
-    let credentials = extract::client_credentials(&request, &form)?;
-    limited::client(&request, &state, Limit::Token, &credentials).await?;
+    let answer = limited_answer(&request, &state, &form).await;
+    let status = answer
+        .as_ref()
+        .map_or_else(error::Refused::status, HttpResponse::status);
+    state.counted.token(form.get("grant_type"), status.as_u16());
+    answer
+}
+
+async fn limited_answer(
+    request: &HttpRequest,
+    state: &AppState,
+    form: &extract::Form,
+) -> error::Answer {
+    let credentials = extract::client_credentials(request, form)?;
+    limited::client(request, state, Limit::Token, &credentials).await?;
     let client = limited::name(&credentials).to_owned();
-    let answer = answer(&state, &form, credentials);
-    limited::failures(&request, &state, &client, answer).await
+    let answer = answer(state, form, credentials);
+    limited::failures(request, state, &client, answer).await
 }
 
 async fn answer(

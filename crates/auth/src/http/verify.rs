@@ -14,6 +14,7 @@ use oauth::{ErrorCode, ServiceName, Site};
 
 use super::{error, extract};
 use crate::app::AppState;
+use crate::audit;
 use crate::flow::verify::{self, VerifyError};
 
 /// Traefik itself waits for half a minute; nobody should wait for two seconds.
@@ -22,6 +23,7 @@ const DEADLINE: Duration = Duration::from_millis(1800);
 /// Decides and renders.
 pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
     let Some(service) = service(&request, &state) else {
+        state.counted.verified("unknown_service");
         return error::json(
             ErrorCode::AccessDenied,
             "no service of this gateway has this address",
@@ -29,12 +31,19 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
     };
     // Before the token is looked at: with and without one, nobody is known to a public service.
     if state.policy.rules().is_public(service) {
+        state.counted.verified("public");
         return HttpResponse::Ok().finish();
     }
     let token = match extract::bearer(&request) {
         Ok(Some(token)) => token,
-        Ok(None) => return challenge(&state, service, false),
-        Err(()) => return challenge(&state, service, true),
+        Ok(None) => {
+            state.counted.verified("no_token");
+            return challenge(&state, service, false);
+        }
+        Err(()) => {
+            state.counted.verified("invalid_token");
+            return challenge(&state, service, true);
+        }
     };
     match tokio::time::timeout(DEADLINE, verify::verify(&state, token, service)).await {
         Ok(Ok(decision)) => HttpResponse::Ok()
@@ -43,17 +52,47 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
             .insert_header((identity::CLIENT, decision.claims.client_id.as_str()))
             .insert_header((identity::SCOPE, decision.scope.as_str()))
             .finish(),
-        Ok(Err(VerifyError::InvalidToken)) => challenge(&state, service, true),
-        Ok(Err(VerifyError::InsufficientScope)) => insufficient_scope(&state, service),
-        Ok(Err(VerifyError::Store(problem))) => error::unavailable(&problem),
-        Ok(Err(VerifyError::Busy)) => error::json(
-            ErrorCode::TemporarilyUnavailable,
-            "too many requests are being checked; try again",
-        ),
-        Err(_) => error::json(
-            ErrorCode::TemporarilyUnavailable,
-            "the gateway's store does not answer; try again",
-        ),
+        Ok(Err(VerifyError::InvalidToken)) => {
+            denied(&request, &state, service, token, "invalid_token");
+            challenge(&state, service, true)
+        }
+        Ok(Err(VerifyError::InsufficientScope)) => {
+            denied(&request, &state, service, token, "insufficient_scope");
+            insufficient_scope(&state, service)
+        }
+        Ok(Err(VerifyError::Store(problem))) => {
+            state.counted.verified("unavailable");
+            error::unavailable(&problem)
+        }
+        Ok(Err(VerifyError::Busy)) => {
+            state.counted.verified("busy");
+            error::json(
+                ErrorCode::TemporarilyUnavailable,
+                "too many requests are being checked; try again",
+            )
+        }
+        Err(_) => {
+            state.counted.verified("unavailable");
+            error::json(
+                ErrorCode::TemporarilyUnavailable,
+                "the gateway's store does not answer; try again",
+            )
+        }
+    }
+}
+
+/// Counts a refused token, and writes about some of them. The span of this endpoint is off, so the request is named here.
+fn denied(
+    request: &HttpRequest,
+    state: &AppState,
+    service: &ServiceName,
+    token: &str,
+    outcome: &'static str,
+) {
+    state.counted.verified(outcome);
+    if state.limits.may_tell("verify_denied", state.clock.now()) {
+        tracing::info!(target: "audit", event = "verify_denied", reason = outcome, service = %service, token = %audit::token(token),
+            request_id = %chassis::telemetry::request_id(request), "a token was refused");
     }
 }
 

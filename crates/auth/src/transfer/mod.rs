@@ -34,9 +34,10 @@ async fn open(settings: StoreSettings, must_exist: bool, now: Timestamp) -> anyh
         }
         StoreSettings::Embedded(_) | StoreSettings::Redis { .. } => {}
     }
-    let store = open_store(settings)
+    let backend = open_store(settings)
         .await
         .context("the store cannot be opened for this command, which needs it for itself")?;
+    let store = Store::new(backend);
     // One question, so that a store that cannot be asked is said before anything is done. (Not the one of readiness: a
     // Redis that is not fit for the service may be left by a backup.)
     let key = store::Key::new(Kind::KeyRing, "main");

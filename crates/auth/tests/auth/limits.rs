@@ -278,6 +278,9 @@ async fn hits_are_told_a_few_times_and_without_what_was_sent() {
     for _ in 0..40 {
         from("203.0.113.1", own_form(&auth, "/consent", &held, &[])).await;
     }
+    // What was written before this line is there with it.
+    public_client(&auth).await;
+    auth.logs.wait_for("client_registered").await.unwrap();
     let log = auth.logs.text();
     assert_eq!(log.matches("\"event\":\"limit_hit\"").count(), 10, "{log}");
     assert!(log.contains("\"limit\":\"sign_in\""), "{log}");

@@ -12,6 +12,7 @@ mod service;
 mod sign_in;
 
 mod administration;
+mod audit;
 mod authorize;
 mod client_authentication;
 mod configuration;
@@ -23,6 +24,7 @@ mod keys;
 mod limits;
 mod login;
 mod metadata;
+mod metrics;
 mod operators;
 mod overload;
 mod races;

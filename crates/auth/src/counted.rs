@@ -1,0 +1,225 @@
+//! What is counted, for `/metrics`. Labels come from closed sets: never a person, a client, a path or anything else that
+//! somebody outside can choose.
+
+use std::time::Instant;
+
+use chassis::metrics::Metrics;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use store::StoreError;
+
+/// Upper bounds of the times of the store in seconds.
+const SECONDS: [f64; 10] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.025, 0.1, 0.5, 2.0,
+];
+
+/// How something ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Outcome {
+    pub(crate) outcome: &'static str,
+}
+
+/// How a request for tokens ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Granted {
+    /// The `grant_type`, `other` for one that we do not have.
+    pub(crate) grant: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
+/// Which limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Hit {
+    pub(crate) limit: &'static str,
+}
+
+/// Which primitive of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Asked {
+    pub(crate) operation: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Times;
+
+impl MetricConstructor<Histogram> for Times {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(SECONDS)
+    }
+}
+
+/// The counters; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted {
+    verify: Family<Outcome, Counter>,
+    /// Made once, because nearly every answer of `/verify` is this one.
+    verify_known: Counter,
+    tokens: Family<Granted, Counter>,
+    registrations: Family<Outcome, Counter>,
+    sign_ins: Family<Outcome, Counter>,
+    limits: Family<Hit, Counter>,
+    documents: Family<Outcome, Counter>,
+    store_seconds: Family<Asked, Histogram, Times>,
+    store_errors: Family<Asked, Counter>,
+    /// Whether events of other instances arrive: 1 or 0.
+    pub(crate) events_arrive: Gauge,
+    /// Keys that are published.
+    pub(crate) keys: Gauge,
+    /// For how many seconds the current signing key has signed.
+    pub(crate) key_age: Gauge,
+    /// Decisions of `/verify` that are remembered.
+    pub(crate) decisions: Gauge,
+}
+
+impl Counted {
+    /// New counters, shown in `metrics`.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let verify = Family::<Outcome, Counter>::default();
+        let known = Outcome {
+            outcome: "remembered",
+        };
+        let counted = Self {
+            verify_known: verify.get_or_create_owned(&known),
+            verify,
+            tokens: Family::default(),
+            registrations: Family::default(),
+            sign_ins: Family::default(),
+            limits: Family::default(),
+            documents: Family::default(),
+            store_seconds: Family::new_with_constructor(Times),
+            store_errors: Family::default(),
+            events_arrive: Gauge::default(),
+            keys: Gauge::default(),
+            key_age: Gauge::default(),
+            decisions: Gauge::default(),
+        };
+        metrics.register("auth_verify", "Answers of /verify by outcome; `remembered` are the 200s without a question to the store", counted.verify.clone());
+        metrics.register(
+            "auth_token_requests",
+            "Answers of /token by grant and outcome",
+            counted.tokens.clone(),
+        );
+        metrics.register(
+            "auth_registrations",
+            "Answers to registrations by outcome",
+            counted.registrations.clone(),
+        );
+        metrics.register(
+            "auth_sign_ins",
+            "Ends of sign-ins by outcome",
+            counted.sign_ins.clone(),
+        );
+        metrics.register(
+            "auth_limited",
+            "Requests refused by a limit",
+            counted.limits.clone(),
+        );
+        metrics.register(
+            "auth_client_documents",
+            "Look-ups of client-id metadata documents by outcome",
+            counted.documents.clone(),
+        );
+        metrics.register(
+            "auth_store_seconds",
+            "Time of the store by operation",
+            counted.store_seconds.clone(),
+        );
+        metrics.register(
+            "auth_store_errors",
+            "Operations that the store did not do",
+            counted.store_errors.clone(),
+        );
+        metrics.register(
+            "auth_store_events_arrive",
+            "1 while changes by other instances are heard of",
+            counted.events_arrive.clone(),
+        );
+        metrics.register(
+            "auth_signing_keys",
+            "Signing keys that are published",
+            counted.keys.clone(),
+        );
+        metrics.register(
+            "auth_signing_key_age_seconds",
+            "For how long the current signing key has signed",
+            counted.key_age.clone(),
+        );
+        metrics.register(
+            "auth_decisions_remembered",
+            "Access tokens that are known to be good",
+            counted.decisions.clone(),
+        );
+        counted
+    }
+
+    /// A 200 of `/verify` from memory.
+    pub(crate) fn verified_from_memory(&self) {
+        self.verify_known.inc();
+    }
+
+    /// Another answer of `/verify`.
+    pub(crate) fn verified(&self, outcome: &'static str) {
+        self.verify.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// An answer of `/token`.
+    pub(crate) fn token(&self, grant: Option<&str>, status: u16) {
+        let grant = match grant {
+            Some("authorization_code") => "authorization_code",
+            Some("refresh_token") => "refresh_token",
+            Some("client_credentials") => "client_credentials",
+            Some("urn:ietf:params:oauth:grant-type:device_code") => "device_code",
+            _ => "other",
+        };
+        let outcome = by_status(status);
+        self.tokens.get_or_create(&Granted { grant, outcome }).inc();
+    }
+
+    /// An answer to a registration.
+    pub(crate) fn registration(&self, status: u16) {
+        let outcome = by_status(status);
+        self.registrations.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// The end of a sign-in: `granted`, `refused`, `wrong_password`, `too_many` or `provider_unavailable`.
+    pub(crate) fn sign_in(&self, outcome: &'static str) {
+        self.sign_ins.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A request that a limit refused.
+    pub(crate) fn limited(&self, limit: &'static str) {
+        self.limits.get_or_create(&Hit { limit }).inc();
+    }
+
+    /// A look-up of a client's document.
+    pub(crate) fn document(&self, outcome: &'static str) {
+        self.documents.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// An operation of the store that began then.
+    pub(crate) fn stored<T>(
+        &self,
+        operation: &'static str,
+        begun: Instant,
+        result: &Result<T, StoreError>,
+    ) {
+        let asked = Asked { operation };
+        let seconds = begun.elapsed().as_secs_f64();
+        self.store_seconds.get_or_create(&asked).observe(seconds);
+        if result.is_err() {
+            self.store_errors.get_or_create(&asked).inc();
+        }
+    }
+}
+
+fn by_status(status: u16) -> &'static str {
+    match status {
+        200..=299 => "granted",
+        429 => "limited",
+        400..=499 => "refused",
+        _ => "failed",
+    }
+}
