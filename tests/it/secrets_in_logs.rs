@@ -86,11 +86,12 @@ async fn no_log_at_trace_level_contains_a_secret_of_a_whole_story() -> Result<()
         secrets.extend([value.to_owned(), "mistyped-verifier".to_owned()]);
     }
     granted.revoke().await?;
+    secrets.push(manage(&gateway, &granted.registered.registration).await?);
     secrets.extend(github.secrets());
 
     let logs = gateway.logs.text();
     // It is the right log: it tells the story.
-    for told in ["octocat", "\"level\":\"DEBUG\"", "/token"] {
+    for told in ["octocat", "\"level\":\"DEBUG\"", "/token", "client_deleted"] {
         assert!(logs.contains(told), "{told}");
     }
     assert!(secrets.iter().all(|secret| secret.len() > 8), "{secrets:?}");
@@ -110,4 +111,31 @@ async fn no_log_at_trace_level_contains_a_secret_of_a_whole_story() -> Result<()
     assert!(found.is_empty(), "{found:?}");
     assert!(!logs.contains(PASSWORD));
     Ok(())
+}
+
+/// The client reads, changes and ends its registration. Returns the token that the change gave it.
+async fn manage(gateway: &Gateway, registration: &serde_json::Value) -> Result<String> {
+    let text = |value: &serde_json::Value, name: &str| {
+        let text = value.get(name).and_then(|value| value.as_str());
+        text.map(str::to_owned).with_context(|| name.to_owned())
+    };
+    let path = format!("/register/{}", text(registration, "client_id")?);
+    let address = gateway.auth_url(&path)?;
+    let http = testkit::network::http_client()?;
+    let token = text(registration, "registration_access_token")?;
+    let read = http.get(address.clone()).bearer_auth(&token).send().await?;
+    assert_eq!(read.status(), 200);
+    let metadata = json!({
+        "client_id": text(registration, "client_id")?,
+        "redirect_uris": [testkit::mcp_client::REDIRECT_URI],
+    });
+    let change = http
+        .put(address.clone())
+        .bearer_auth(&token)
+        .json(&metadata);
+    let changed: serde_json::Value = change.send().await?.error_for_status()?.json().await?;
+    let token = text(&changed, "registration_access_token")?;
+    let deleted = http.delete(address).bearer_auth(&token).send().await?;
+    assert_eq!(deleted.status(), 204);
+    Ok(token)
 }
