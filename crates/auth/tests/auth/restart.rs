@@ -1,5 +1,9 @@
 //! What survives a power cut, and what is answered while the store is away.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
 use testkit::redis::RedisServer;
 use testkit::wait::{PATIENCE, until};
 
@@ -140,4 +144,107 @@ async fn while_redis_is_away_nobody_is_told_to_sign_in_again() {
         .post("/token", &refreshing(&client, &tokens.refresh))
         .await;
     assert_eq!(refreshed.status, 200);
+}
+
+/// Redis goes away under load: every answer is 200 or 503 and comes in time, readiness follows, and when Redis is back so is
+/// the service, the same process with the same sessions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_redis_under_load_gives_503_and_ends_with_it() {
+    let mut redis = RedisServer::start().await.unwrap();
+    let auth = Arc::new(
+        Auth::start_with(&[
+            ("STORE", "redis"),
+            ("REDIS_URL", &redis.url()),
+            ("REDIS_PASSWORD", RedisServer::PASSWORD),
+        ])
+        .await,
+    );
+    let (client, tokens) = signed_in(&auth).await;
+    let ready = async || {
+        let url = format!("http://{}/health/ready", auth.private);
+        testkit::network::http_client()
+            .unwrap()
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    assert_eq!(ready().await, 200);
+    let stop = Arc::new(AtomicBool::new(false));
+    let refused = Arc::new(AtomicUsize::new(0));
+    let load: Vec<_> = (0..8)
+        .map(|number| {
+            let (auth, stop, refused) =
+                (Arc::clone(&auth), Arc::clone(&stop), Arc::clone(&refused));
+            let (client, tokens) = (client.clone(), tokens.clone());
+            tokio::spawn(async move {
+                let mut longest = Duration::ZERO;
+                while !stop.load(Ordering::Relaxed) {
+                    let asked = Instant::now();
+                    let answer = if number == 0 {
+                        let form = refreshing(&client, &tokens.refresh);
+                        auth.post("/token", &form).await
+                    } else {
+                        auth.verify(&tokens.access).await
+                    };
+                    longest = longest.max(asked.elapsed());
+                    match answer.status {
+                        200 => {}
+                        503 => {
+                            refused.fetch_add(1, Ordering::Relaxed);
+                        }
+                        _ => panic!("{answer:?}"),
+                    }
+                }
+                longest
+            })
+        })
+        .collect();
+    redis.kill().await.unwrap();
+    let killed = Instant::now();
+    until("not ready", PATIENCE, async || {
+        (ready().await == 503).then_some(())
+    })
+    .await
+    .unwrap();
+    assert!(
+        killed.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        killed.elapsed()
+    );
+    until("many refusals", PATIENCE, async || {
+        (refused.load(Ordering::Relaxed) > 50).then_some(())
+    })
+    .await
+    .unwrap();
+    redis.restart().await.unwrap();
+    let back = Instant::now();
+    until("a 200 of /verify", PATIENCE, async || {
+        (auth.verify(&tokens.access).await.status == 200).then_some(())
+    })
+    .await
+    .unwrap();
+    // 2 s are promised; the rest is for a busy machine.
+    assert!(
+        back.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        back.elapsed()
+    );
+    until("ready", PATIENCE, async || {
+        (ready().await == 200).then_some(())
+    })
+    .await
+    .unwrap();
+    assert!(
+        back.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        back.elapsed()
+    );
+    stop.store(true, Ordering::Relaxed);
+    for worker in load {
+        let longest = worker.await.unwrap();
+        assert!(longest < Duration::from_millis(3200), "{longest:?}");
+    }
 }
