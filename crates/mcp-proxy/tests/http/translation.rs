@@ -501,6 +501,25 @@ async fn a_request_without_an_answer_is_given_up_and_cancelled() {
 }
 
 #[tokio::test]
+async fn a_shared_child_that_answers_nothing_three_times_is_replaced() {
+    let bridge = told(&[]).with("REQUEST_TIMEOUT", "1").ready().await;
+    let pid = async || {
+        let call = call(&bridge, 1, json!([{ "heard": null }]), json!({}));
+        call.send().await.message().await["result"]["pid"].clone()
+    };
+    let first = pid().await;
+    let hang = || call(&bridge, 2, json!([{ "await": ["never"] }]), json!({})).send();
+    // What it says between two of them clears it.
+    hang().await;
+    assert_eq!(pid().await, first);
+    let mut answers = futures_util::future::join_all((0..3).map(|_| hang())).await;
+    for answer in &mut answers {
+        assert_eq!(answer.json().await["error"]["code"], -32001);
+    }
+    assert_ne!(pid().await, first);
+}
+
+#[tokio::test]
 async fn a_child_that_dies_fails_what_waits_and_is_replaced() {
     let bridge = told(&[]).ready().await;
     for capabilities in [json!({}), json!({ "sampling": {} })] {

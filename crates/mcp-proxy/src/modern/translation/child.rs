@@ -25,6 +25,7 @@ use tracing::warn;
 
 use crate::calls::{Accepts, Call, cancellation};
 use crate::children::Children;
+use crate::doubt::{Doubt, HUNG};
 use crate::http::error::Refusal;
 use crate::jsonrpc::{Message, code, error_response};
 use crate::modern::parameters::{Page, Schemas};
@@ -99,6 +100,7 @@ pub(super) struct State {
     claimed: bool,
     pub(super) last_used: Instant,
     pub(super) answered: bool,
+    pub(super) doubt: Doubt,
 }
 
 /// One request inside the child, over all the POSTs that it takes.
@@ -158,6 +160,7 @@ impl Legacy {
             claimed: true,
             last_used: Instant::now(),
             answered: false,
+            doubt: Doubt::default(),
         };
         Self {
             span,
@@ -563,6 +566,7 @@ impl Legacy {
     /// Gives up requests that took too long, and parked calls whose client has not come back.
     pub fn give_up(&self, now: Instant) {
         let mut late = Vec::new();
+        let mut hung = false;
         {
             let mut state = self.lock();
             state.own.retain(|_, sender| !sender.is_closed());
@@ -578,6 +582,11 @@ impl Legacy {
                 .map(|(number, _)| *number)
                 .collect();
             for number in numbers {
+                let waits = state
+                    .calls
+                    .get(&number)
+                    .is_some_and(|call| call.waiting.is_some());
+                hung |= waits && state.doubt.gave_up();
                 late.extend(self.conclude(&mut state, number).map(|call| (number, call)));
             }
         }
@@ -592,6 +601,10 @@ impl Legacy {
             } else {
                 self.abandon(number, "the client did not come back in time");
             }
+        }
+        if hung {
+            warn!(parent: &self.span, "{HUNG}");
+            self.close(HUNG);
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use crate::child::{Ended, Listener};
+use crate::doubt::UNREADABLE;
 use crate::jsonrpc::{Kind, Message, as_text, code, error_response, is_batch, parse_batch, splice};
 use crate::modern::translation::child::{Conversation, Legacy, MAX_QUESTIONS};
 use crate::modern::translation::discovery::Greeting;
@@ -32,6 +33,7 @@ impl Listener for Ear {
         let span = &self.0.span;
         let Ok(text) = std::str::from_utf8(&line) else {
             warn!(parent: span, bytes = line.len(), "skipped a line of the MCP server's stdout: it is not UTF-8");
+            self.unreadable();
             return;
         };
         if is_batch(text)
@@ -42,6 +44,13 @@ impl Listener for Ear {
             }
         } else {
             self.0.hear(text);
+        }
+    }
+
+    fn unreadable(&self) {
+        if self.0.lock().doubt.was_unreadable() {
+            warn!(parent: &self.0.span, "{UNREADABLE}");
+            self.0.close(UNREADABLE);
         }
     }
 
@@ -60,11 +69,14 @@ impl Listener for Ear {
 impl Legacy {
     fn hear(self: &Arc<Self>, text: &str) {
         match Message::parse(text) {
-            Ok(message) => match message.kind {
-                Kind::Response => self.hear_answer(&message),
-                Kind::Request => self.hear_request(&message),
-                Kind::Notification => self.hear_notification(&message),
-            },
+            Ok(message) => {
+                self.lock().doubt.spoke();
+                match message.kind {
+                    Kind::Response => self.hear_answer(&message),
+                    Kind::Request => self.hear_request(&message),
+                    Kind::Notification => self.hear_notification(&message),
+                }
+            }
             Err(_) if text.trim().is_empty() => {}
             Err(error) => {
                 warn!(parent: &self.span, %error, "skipped a line of the MCP server's stdout");
