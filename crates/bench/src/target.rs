@@ -19,6 +19,8 @@ pub enum Kind {
     Plain,
     /// `mcp-proxy` of this workspace: sessions, around a server of the older revisions.
     Ours,
+    /// The same without a spare child: each session waits for the start of its own.
+    OursWithoutSpare,
     /// The same: 2026-07-28, around a server of that revision.
     OursModern,
     /// `mcp-proxy` 0.6.0 of crates.io, the fastest other bridge known.
@@ -32,6 +34,7 @@ impl Kind {
         match self {
             Self::Plain => "plain handler",
             Self::Ours => "ours",
+            Self::OursWithoutSpare => "ours, without a spare child",
             Self::OursModern => "ours, 2026-07-28",
             Self::Peer => "peer",
         }
@@ -83,12 +86,14 @@ impl Target {
                 let command = Command::new("plain", built("bench-plain")).arg(&file);
                 (command.start(&logs)?, "")
             }
-            Kind::Ours | Kind::OursModern => {
-                let legacy = (kind == Kind::Ours).then_some("--legacy");
+            Kind::Ours | Kind::OursModern | Kind::OursWithoutSpare => {
+                let legacy = (kind != Kind::OursModern).then_some("--legacy");
+                let spare = kind != Kind::OursWithoutSpare;
                 let command = Command::new("ours", built("mcp-proxy"))
                     .current_dir(directory.path())
                     .env("PRIVATE_PORT", "0")
                     .env("LOG_LEVEL", "warn")
+                    .env("CHILD_WARM_SPARE", spare.to_string())
                     .env("MAX_SESSIONS", "2000")
                     .env("MAX_IN_FLIGHT", "1000")
                     .args(["--port", "0", "--address-file"])
@@ -128,7 +133,7 @@ impl Target {
         if kind != Kind::Peer {
             wait::until_true("the end of the first children", PATIENCE, || {
                 kind.era() == Era::Modern
-                    || process::descendants(id).is_ok_and(|left| left.is_empty())
+                    || process::descendants(id).is_ok_and(|left| left.len() <= 1)
             })
             .await?;
         }
@@ -146,7 +151,7 @@ impl Target {
             id: None,
             connection: Connection::open(self.address).await?,
         };
-        if matches!(self.kind, Kind::Ours | Kind::Peer) {
+        if matches!(self.kind, Kind::Ours | Kind::OursWithoutSpare | Kind::Peer) {
             let answer = session.post(&message::initialize(), None).await?;
             ensure!(answer.status == 200, "initialize: {answer:?}");
             session.id = answer.session;

@@ -75,6 +75,8 @@ async fn main() -> Result<()> {
         memory(&kinds).await?;
     }
     if wanted(Part::Opening) {
+        let mut kinds = kinds.clone();
+        kinds.push(Kind::OursWithoutSpare);
         opening(&kinds).await?;
     }
     if wanted(Part::Large) {
