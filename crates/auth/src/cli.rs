@@ -1,7 +1,6 @@
 //! The command line of `mcp-auth`.
 
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,9 +10,13 @@ use clap::{Parser, Subcommand};
 use oauth::secret::{ClientSecret, Plain};
 use oauth::{Clock as _, SystemClock, SystemEntropy};
 use store::RedisOptions;
+use url::Url;
 
+use crate::admin::client::{AdminClient, private_address};
+use crate::admin::commands::{self, Admin, Manner};
 use crate::app::App;
 use crate::config::Config;
+use crate::doctor::Doctor;
 use crate::idp::local::hash_password;
 use crate::policy::{Source, Watch};
 use crate::settings::{self, Settings};
@@ -29,6 +32,8 @@ struct Arguments {
     /// Write the addresses to this file once the service listens.
     #[arg(long, global = true, value_name = "FILE")]
     address_file: Option<PathBuf>,
+    #[command(flatten)]
+    manner: Manner,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -70,6 +75,10 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    #[command(flatten)]
+    Admin(Admin),
+    /// Walk the installation the way clients do, and say what they would trip over; exit code 1 if anything is broken.
+    Doctor(Doctor),
 }
 
 /// Runs what the command line asks for.
@@ -91,6 +100,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             transfer(arguments, command)
         }
         Command::Serve => serve(arguments),
+        Command::Admin(command) => administer(arguments, command),
+        Command::Doctor(doctor) => examine(arguments, doctor),
         Command::Healthcheck => healthcheck(arguments),
         Command::Config => {
             print(&load(arguments, &source(arguments))?.table());
@@ -198,20 +209,42 @@ fn transfer(arguments: &Arguments, command: &Command) -> anyhow::Result<ExitCode
 }
 
 fn healthcheck(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let private = load(arguments, &source(arguments))?.config.private;
-    let host: IpAddr = private.host.parse()?;
-    // A listener on every address is asked on the machine itself.
-    let host = if host.is_unspecified() {
-        IpAddr::from([127, 0, 0, 1])
-    } else {
-        host
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(chassis::health::healthcheck(SocketAddr::new(
-        host,
-        private.port,
-    )))?;
+    let private = private_address(&load(arguments, &source(arguments))?.config)?;
+    waiting()?.block_on(chassis::health::healthcheck(private))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn administer(arguments: &Arguments, command: &Admin) -> anyhow::Result<ExitCode> {
+    let loaded = load(arguments, &source(arguments))?;
+    let service = AdminClient::new(&loaded, arguments.manner.url.as_ref())?;
+    print(&waiting()?.block_on(commands::run(command, &service, &arguments.manner))?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn examine(arguments: &Arguments, doctor: &Doctor) -> anyhow::Result<ExitCode> {
+    let source = source(arguments);
+    let loaded = load(arguments, &source)?;
+    let settings = Settings::check(&loaded, source.environment())?;
+    let service = match &arguments.manner.url {
+        Some(url) => url.clone(),
+        None => Url::parse(&format!("http://{}", private_address(&loaded.config)?))?,
+    };
+    let report = waiting()?.block_on(doctor.examine(&loaded, &settings, &service))?;
+    if arguments.manner.json {
+        print(&serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report.to_string());
+    }
+    Ok(if report.is_well() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// For commands that only wait for answers.
+fn waiting() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }

@@ -7,6 +7,7 @@ pub mod cli;
 mod client_document;
 pub mod config;
 mod counted;
+mod doctor;
 mod flow;
 mod http;
 mod idp;

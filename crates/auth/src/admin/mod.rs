@@ -1,4 +1,7 @@
-//! Administration: what operators may see and end. Reached over the private listener only.
+//! Administration: what operators may see and end. The service answers on its private listener only; the command line asks
+//! there.
 
+pub(crate) mod client;
+pub(crate) mod commands;
 pub(crate) mod token;
 pub(crate) mod view;

@@ -15,6 +15,7 @@ mod administration;
 mod audit;
 mod authorize;
 mod client_authentication;
+mod commands;
 mod configuration;
 mod consent;
 mod forgeries;
