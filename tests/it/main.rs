@@ -10,6 +10,7 @@ mod conformance;
 mod consent_attack;
 mod dev;
 mod discovery;
+mod doctor;
 mod first_login;
 mod github;
 mod layers;

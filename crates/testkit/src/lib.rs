@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod gateway;
 pub mod github;
 pub mod mcp_client;
+pub mod misconfigured;
 pub mod network;
 pub mod person;
 pub mod process;
