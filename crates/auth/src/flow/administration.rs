@@ -131,7 +131,10 @@ pub(crate) async fn session(state: &AppState, id: &SessionId) -> Result<SessionV
 }
 
 pub(crate) async fn revoke_session(state: &AppState, id: &SessionId) -> Result<(), AdminError> {
-    let (now, lifetime) = (state.clock.now(), state.tokens.access_token_lifetime);
+    let (now, lifetime) = (
+        state.clock.now(),
+        state.policy.rules().longest_access_token(),
+    );
     let why = Revocation::Requested;
     let was_there = state.store.revoke_session(id, why, lifetime, now).await?;
     state.decisions.learn(Event::SessionChanged(id.to_string()));

@@ -8,6 +8,7 @@ mod seal;
 pub(crate) mod settings;
 mod signing;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,8 @@ pub(crate) struct Keys {
     derivation: DerivationKey,
     secrets: Secrets,
     schedule: Schedule,
+    /// The longest life of an access token, in seconds; rules that are read again may lengthen it.
+    token_life: AtomicU64,
     store: Store,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -160,6 +163,7 @@ impl Keys {
             ring: RwLock::new(Arc::new(ring)),
             secrets,
             schedule: settings.schedule,
+            token_life: AtomicU64::new(settings.schedule.token_life),
             store,
             clock,
             entropy,
@@ -177,6 +181,18 @@ impl Keys {
 
     fn ring(&self) -> Arc<KeyRing> {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Access tokens may live so long from now on, so retired keys are kept for it.
+    pub(crate) fn allow_token_life(&self, seconds: u64) {
+        self.token_life.fetch_max(seconds, Ordering::SeqCst);
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule {
+            token_life: self.token_life.load(Ordering::SeqCst),
+            ..self.schedule
+        }
     }
 
     /// The key from which refresh tokens are derived.
@@ -238,13 +254,13 @@ impl Keys {
 
     /// Makes what is due: looks for changes of others, publishes a successor, drops what is over, renews the seals.
     pub(crate) async fn keep_up(&self) -> Result<(), KeyError> {
-        let now = self.clock.now();
+        let (now, schedule) = (self.clock.now(), self.schedule());
         let stored = self.stored(now).await?;
         self.take(&stored)?;
         let mut probe = stored.clone();
         self.secrets.keep_up(&mut probe, self.entropy.as_ref())?;
-        let is_due = stored.signing.needs_successor(&self.schedule, now);
-        probe.signing.keep_up(&self.schedule, now, None);
+        let is_due = stored.signing.needs_successor(&schedule, now);
+        probe.signing.keep_up(&schedule, now, None);
         if !is_due && probe == stored {
             return Ok(());
         }
@@ -255,7 +271,7 @@ impl Keys {
         };
         self.change(now, |signing, seal| {
             let fresh = fresh.clone().map(seal).transpose()?;
-            signing.keep_up(&self.schedule, now, fresh);
+            signing.keep_up(&schedule, now, fresh);
             Ok(())
         })
         .await
@@ -263,9 +279,10 @@ impl Keys {
 
     /// Publishes a successor before its time.
     pub(crate) async fn rotate(&self) -> Result<Rotation, KeyError> {
-        let (now, fresh) = (self.clock.now(), self.fresh_key().await?);
+        let (now, schedule) = (self.clock.now(), self.schedule());
+        let fresh = self.fresh_key().await?;
         self.change(now, |signing, seal| {
-            Ok(signing.rotate(&self.schedule, now, seal(fresh.clone())?))
+            Ok(signing.rotate(&schedule, now, seal(fresh.clone())?))
         })
         .await
     }
@@ -273,9 +290,10 @@ impl Keys {
     /// Somebody else may have the signing keys: all of them are dropped at once, and with them every access token that they
     /// signed. Refresh tokens stay.
     pub(crate) async fn replace(&self) -> Result<KeyId, KeyError> {
-        let (now, fresh) = (self.clock.now(), self.fresh_key().await?);
+        let (now, schedule) = (self.clock.now(), self.schedule());
+        let fresh = self.fresh_key().await?;
         self.change(now, |signing, seal| {
-            Ok(signing.replace(&self.schedule, now, seal(fresh.clone())?))
+            Ok(signing.replace(&schedule, now, seal(fresh.clone())?))
         })
         .await
     }

@@ -141,6 +141,9 @@ fn take(state: &AppState, settings: Settings) {
     {
         local.replace(users);
     }
+    state
+        .keys
+        .allow_token_life(settings.rules.longest_access_token());
     state.policy.replace(Arc::new(settings.rules));
     state.decisions.learn(Event::Everything);
     tracing::info!(target: "audit", event = "rules_changed", "the configuration was read again: its rules count from now on");
