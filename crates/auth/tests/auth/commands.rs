@@ -104,7 +104,7 @@ async fn sessions_and_people_are_found_by_name_and_ended() {
     let (code, _, error) = ran(&auth, &["users", "revoke", "bob", "--yes"]);
     assert_eq!(code, 1);
     assert_snapshot!(error, @"mcp-auth: nobody of the name bob has ever signed in");
-    assert_snapshot!(said(&auth, &["users", "forget-pin", "ada", "--yes"]), @"no name belongs to local:ada");
+    assert_snapshot!(said(&auth, &["users", "forget-pin", "ada", "--yes"]), @"free again: local:ada");
     let stats = json(&auth, &["stats"]);
     assert_eq!((&stats["clients"], &stats["users"]), (&2.into(), &1.into()));
     assert_snapshot!(said(&auth, &["purge", "--dry-run"]), @"2 dead sessions would be removed");
