@@ -35,7 +35,7 @@ use crate::modern::pool::Pool;
 use crate::modern::translation::leases::{self, Leases};
 use crate::routes;
 use crate::session::Limits;
-use crate::sessions::Sessions;
+use crate::sessions::{self, Sessions};
 use crate::template::Template;
 use crate::tools::reload::{InForce, Reload};
 
@@ -223,11 +223,18 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
             children.clone(),
             limits(&config),
             counted.clone(),
+            config.child.sharing,
+            sessions::Bounds {
+                total: config.limits.sessions,
+                per_subject: config.limits.sessions_per_subject,
+                initialize: config.limits.initialize.duration(),
+            },
         )),
         pool: Arc::new(Pool::new(
             children.clone(),
             limits(&config),
             counted.calls.clone(),
+            config.child.sharing,
         )),
         children: children.clone(),
         about,

@@ -26,6 +26,7 @@ pub const SETTINGS: &[Setting] = &[
         .example("mcp-server-fetch,--ignore-robots-txt"),
     Setting::list("MCP_ENV", "env.pass", "Names of variables that the MCP server gets besides PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
         .example("GITHUB_TOKEN"),
+    Setting::text("CHILD_SHARING", "child.sharing", "Who shares an MCP server process: session (nobody), person (one person's sessions) or shared (everybody; only for servers that keep nothing between calls)"),
     Setting::boolean("CHILD_WARM_SPARE", "child.warm_spare", "Keep one MCP server process ready, so that nobody waits for its start; not possible with {user.*}"),
     Setting::integer("CHILD_MEMORY_BYTES", "child.limits.memory_bytes", "Memory of one MCP server process in bytes, not counting reserved address space; none if not set")
         .example("536870912"),
@@ -119,6 +120,8 @@ pub struct Env {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChildConfig {
+    /// Who shares one.
+    pub sharing: Sharing,
     /// Is one kept ready before anybody asks for it?
     pub warm_spare: bool,
     /// What one may use of the machine.
@@ -191,9 +194,24 @@ impl Default for Config {
     }
 }
 
+/// Who shares a process of the MCP server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// Each session of an older revision has its own; requests of 2026-07-28 share one per person.
+    #[default]
+    Session,
+    /// Sessions of one person share one, too.
+    Person,
+    /// Everybody shares one. Only for MCP servers that keep nothing between calls: what one person leaves there, another
+    /// finds.
+    Shared,
+}
+
 impl Default for ChildConfig {
     fn default() -> Self {
         Self {
+            sharing: Sharing::default(),
             warm_spare: true,
             limits: ResourceLimits::default(),
         }
@@ -304,6 +322,10 @@ fn validate_placeholders(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
         }
         if !config.require_identity {
             let wrong = "has a placeholder of the person, but nobody says who calls: set REQUIRE_IDENTITY=true";
+            return Err(loaded.invalid(key, wrong));
+        }
+        if config.child.sharing == Sharing::Shared {
+            let wrong = "has a placeholder of the person, but everybody shares one process: set CHILD_SHARING to session or person";
             return Err(loaded.invalid(key, wrong));
         }
     }

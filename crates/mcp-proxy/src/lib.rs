@@ -29,4 +29,5 @@ pub mod stdin;
 pub mod streams;
 pub mod template;
 pub mod tools;
+pub mod trunk;
 pub mod version;

@@ -37,6 +37,7 @@ use crate::sessions::SessionId;
 use crate::sse::Inlet;
 use crate::stdin::{SendError, Stdin};
 use crate::streams::Streams;
+use crate::trunk::Trunk;
 use crate::version::Version;
 
 use state::{Answer, Exchange, State};
@@ -99,14 +100,40 @@ pub struct Session {
     pub owner: Option<Owner>,
     /// Its name in the log.
     pub span: tracing::Span,
-    stdin: Arc<Stdin>,
-    /// Ends the child.
-    stop: CancellationToken,
+    child: Child,
     limits: Limits,
     /// What became of calls is counted here.
     calls: Calls,
     opened: Instant,
     state: Mutex<State>,
+}
+
+/// The child of a session.
+#[derive(Debug)]
+pub enum Child {
+    /// Its own.
+    Own {
+        /// The way in.
+        stdin: Arc<Stdin>,
+        /// Ends the child when cancelled.
+        stop: CancellationToken,
+    },
+    /// One that it shares.
+    Shared {
+        /// The child.
+        trunk: Arc<Trunk>,
+        /// The number before the first of its own.
+        first: u64,
+    },
+}
+
+impl Child {
+    fn stdin(&self) -> &Arc<Stdin> {
+        match self {
+            Self::Own { stdin, .. } => stdin,
+            Self::Shared { trunk, .. } => &trunk.stdin,
+        }
+    }
 }
 
 /// A POST whose requests have gone to the child.
@@ -119,24 +146,25 @@ pub struct Pending {
 }
 
 impl Session {
-    /// A session around a child that was just started.
+    /// A session around a child.
     #[must_use]
     pub fn new(
         id: SessionId,
         owner: Option<Owner>,
         span: tracing::Span,
-        stdin: Arc<Stdin>,
-        stop: CancellationToken,
+        child: Child,
         limits: Limits,
         calls: Calls,
     ) -> Self {
-        let state = State::new(Streams::new(limits.replay_bytes, limits.reader_bytes));
+        let mut state = State::new(Streams::new(limits.replay_bytes, limits.reader_bytes));
+        if let Child::Shared { first, .. } = &child {
+            state.last_number = *first;
+        }
         Self {
             id,
             owner,
             span,
-            stdin,
-            stop,
+            child,
             limits,
             calls,
             opened: Instant::now(),
@@ -192,7 +220,7 @@ impl Session {
         let (sender, reply) = oneshot::channel();
         let (batch, answered) = (batch.is_some(), batch.unwrap_or_default());
         let mut number = 0;
-        self.stdin.send_with(|| {
+        self.child.stdin().send_with(|| {
             let now = Instant::now();
             let mut state = self.lock();
             let state = &mut *state;
@@ -249,16 +277,22 @@ impl Session {
             }
         }
         match message.kind {
+            // A shared child has been told once.
+            Kind::Notification
+                if self.is_shared() && message.method == "notifications/initialized" =>
+            {
+                Ok(())
+            }
             Kind::Notification if message.method == "notifications/cancelled" => {
                 self.cancel(message)
             }
-            Kind::Notification => Ok(self.stdin.send(inward(message, 0))?),
+            Kind::Notification => Ok(self.child.stdin().send(inward(message, 0))?),
             Kind::Response => {
                 let known = message
                     .id
                     .is_some_and(|id| self.lock().asked.remove(id.get()).is_some());
                 if known {
-                    self.stdin.send(splice(message.text, &mut []))?;
+                    self.child.stdin().send(splice(message.text, &mut []))?;
                 } else {
                     debug!(parent: &self.span, "dropped a response to nothing that was asked");
                 }
@@ -290,7 +324,7 @@ impl Session {
             number.to_string()
         };
         let line = splice(message.text, &mut [(message.range(id), &number)]);
-        Ok(self.stdin.send(line)?)
+        Ok(self.child.stdin().send(line)?)
     }
 
     /// Makes a POST that has waited long into an event stream, so that it can be kept alive and resumed.
@@ -307,10 +341,53 @@ impl Session {
         }
     }
 
-    /// Ends the session and its child: who waits is answered at once.
+    /// Ends the session and the child that is its own: who waits is answered at once.
     pub fn close(&self, why: &str) {
-        self.end(why);
-        self.stop.cancel();
+        let open = self.fail(why);
+        match &self.child {
+            Child::Own { stop, .. } => stop.cancel(),
+            Child::Shared { trunk, first } => {
+                trunk.leave(*first);
+                for number in open {
+                    // A child that takes no more lines will not miss this one.
+                    let _ = trunk
+                        .stdin
+                        .send(cancellation(number, "the session has ended"));
+                }
+            }
+        }
+    }
+
+    /// Ends the child although others may share it: it is of no use any more.
+    pub fn end_child(&self) {
+        match &self.child {
+            Child::Own { stop, .. } => stop.cancel(),
+            Child::Shared { trunk, .. } => trunk.stop.cancel(),
+        }
+    }
+
+    /// Takes the child's answer to another session's `initialize` for its own.
+    pub fn negotiated(&self, answer: &Message<'_>) {
+        self.lock().negotiated(answer);
+    }
+
+    /// Has the child asked this session something under this id?
+    #[must_use]
+    pub fn is_asked(&self, id: &serde_json::value::RawValue) -> bool {
+        self.lock().asked.contains_key(id.get())
+    }
+
+    /// Does it share this child?
+    #[must_use]
+    pub fn is_of(&self, other: &Trunk) -> bool {
+        match &self.child {
+            Child::Own { .. } => false,
+            Child::Shared { trunk, .. } => std::ptr::eq(&raw const **trunk, other),
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.child, Child::Shared { .. })
     }
 
     /// Says something of our own that belongs to no call.
@@ -374,7 +451,8 @@ impl Session {
             warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
             // A child that takes no more lines will not miss this one.
             let _ = self
-                .stdin
+                .child
+                .stdin()
                 .send(cancellation(number, "the request took too long"));
         }
         hung
@@ -388,13 +466,15 @@ impl Session {
         }
     }
 
-    fn end(&self, why: &str) {
+    /// Ends the session without its child. Answers the numbers of the calls that were in flight.
+    pub fn fail(&self, why: &str) -> Vec<u64> {
         let mut state = self.lock();
         let state = &mut *state;
         if state.ended.is_some() {
-            return;
+            return Vec::new();
         }
         state.ended = Some(why.into());
+        let open = state.calls.keys().copied().collect();
         for (_, call) in std::mem::take(&mut state.calls) {
             let error = error_response(Some(&call.client_id), code::INTERNAL_ERROR, why, None);
             state.deliver(call.exchange, Some(error));
@@ -402,6 +482,7 @@ impl Session {
         }
         state.streams.clear();
         state.asked.clear();
+        open
     }
 
     /// A response of the child.
@@ -461,7 +542,7 @@ impl Session {
                 let text = "too many requests to the client are unanswered";
                 let error = error_response(Some(id.get()), code::INTERNAL_ERROR, text, None);
                 // The backlog is bounded; a child that asks this much and reads nothing gets no answer.
-                let _ = self.stdin.send(error);
+                let _ = self.child.stdin().send(error);
                 return;
             }
             state.asked.insert(id.get().into(), target);
@@ -525,6 +606,6 @@ impl Listener for Session {
     }
 
     fn ended(&self, how: &Ended) {
-        self.end(&how.to_string());
+        self.fail(&how.to_string());
     }
 }

@@ -1,9 +1,11 @@
 //! Every session of this process: found by id, bounded in number, ended when idle.
 
+mod trunks;
+
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,11 +19,15 @@ use tracing::{info, info_span};
 
 use crate::child::{Ended, Listener, POLITE};
 use crate::children::{Children, NoChild, Permit};
+use crate::config::Sharing;
 use crate::doubt::HUNG;
 use crate::identity::{Identity, Owner};
+use crate::jsonrpc::Message;
 use crate::metrics::Counted;
-use crate::session::{Limits, Session};
+use crate::session::{Child, Limits, Session};
 use crate::tools::announce::list_changed;
+use crate::trunk::{Key, Trunk};
+use trunks::Found;
 
 /// The name of a session: 192 random bits in URL-safe base64. Whoever knows it still has to be its owner.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -80,6 +86,33 @@ pub struct Sessions {
     limits: Limits,
     opened: AtomicU64,
     counted: Counted,
+    sharing: Sharing,
+    bounds: Bounds,
+    trunks: Mutex<HashMap<Key, Arc<Trunk>>>,
+    /// Held while a shared child is opened, so that there is one.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// How many sessions there may be where they share children, and how long `initialize` may take there.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Sessions in all.
+    pub total: usize,
+    /// Sessions of one person.
+    pub per_subject: usize,
+    /// Time for the answer to `initialize`.
+    pub initialize: Duration,
+}
+
+/// What there is after `initialize` has come in.
+#[derive(Debug)]
+pub enum Opened {
+    /// A session whose child has yet to be asked.
+    Own(Arc<Session>),
+    /// A session of a shared child, and the child's answer.
+    Shared(Arc<Session>, Arc<str>),
+    /// No session: the shared child answered with an error.
+    Refused(String),
 }
 
 /// Why no session was opened.
@@ -88,6 +121,9 @@ pub enum NotOpened {
     /// No child.
     #[error(transparent)]
     NoChild(#[from] NoChild),
+    /// The shared child did not answer `initialize`.
+    #[error("the MCP server did not answer initialize")]
+    Unanswered,
     /// No random bits.
     #[error("the system gave no random bits: {0}")]
     NoChance(getrandom::Error),
@@ -127,25 +163,88 @@ impl Listener for Ear {
 impl Sessions {
     /// No sessions yet.
     #[must_use]
-    pub fn new(children: Children, limits: Limits, counted: Counted) -> Self {
+    pub fn new(
+        children: Children,
+        limits: Limits,
+        counted: Counted,
+        sharing: Sharing,
+        bounds: Bounds,
+    ) -> Self {
         Self {
             table: RwLock::default(),
             children,
             limits,
             opened: AtomicU64::new(0),
             counted,
+            sharing,
+            bounds,
+            trunks: Mutex::default(),
+            opening: tokio::sync::Mutex::new(()),
         }
     }
 
-    /// Starts a child and opens a session around it.
+    /// Opens a session around a child of its own, or in a lane of a shared one.
     pub async fn open(
+        self: &Arc<Self>,
+        identity: Option<&Identity>,
+        initialize: &Message<'_>,
+    ) -> Result<Opened, NotOpened> {
+        let subject = match self.sharing {
+            Sharing::Session => return Ok(Opened::Own(self.open_own(identity).await?)),
+            Sharing::Person => identity.map(|identity| Arc::clone(&identity.owner.subject)),
+            Sharing::Shared => None,
+        };
+        self.make_room(identity.map(|identity| &identity.owner))?;
+        let person = identity.filter(|_| self.sharing == Sharing::Person);
+        let key = Key::new(subject, initialize);
+        let (trunk, answer) = match self.trunk(key, person, initialize).await? {
+            Found::Open(trunk, answer) => (trunk, answer),
+            Found::Refused(answer) => return Ok(Opened::Refused(answer)),
+        };
+        let first = trunk.lane();
+        let child = Child::Shared {
+            trunk: Arc::clone(&trunk),
+            first,
+        };
+        let session = self.insert(identity, child)?;
+        trunk.join(first, Arc::clone(&session));
+        if let Ok(message) = Message::parse(&answer) {
+            session.negotiated(&message);
+        }
+        if trunk.has_ended() {
+            // It ended before it could know of this session.
+            self.close(&session, "the MCP server process has ended");
+            return Err(NotOpened::Unanswered);
+        }
+        Ok(Opened::Shared(session, answer))
+    }
+
+    async fn open_own(
         self: &Arc<Self>,
         identity: Option<&Identity>,
     ) -> Result<Arc<Session>, NotOpened> {
         let owner = identity.map(|identity| identity.owner.clone());
         let permit = self.permit(owner.as_ref()).await?;
-        let id = SessionId::generate().map_err(NotOpened::NoChance)?;
         let started = self.children.start(identity).await?;
+        let stop = CancellationToken::new();
+        let child = Child::Own {
+            stdin: Arc::clone(&started.stdin),
+            stop: stop.clone(),
+        };
+        let session = self.insert(identity, child)?;
+        let ear = Ear {
+            session: Arc::clone(&session),
+            sessions: Arc::clone(self),
+            answered: AtomicBool::new(false),
+        };
+        let watch = self.children.watch(stop, session.span.clone());
+        started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
+        Ok(session)
+    }
+
+    fn insert(&self, identity: Option<&Identity>, child: Child) -> Result<Arc<Session>, NotOpened> {
+        let owner = identity.map(|identity| identity.owner.clone());
+        let id = SessionId::generate().map_err(NotOpened::NoChance)?;
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let login = identity.map_or("-", |identity| &identity.login);
         let subject = identity.map_or("-", |identity| &identity.owner.subject);
@@ -157,14 +256,11 @@ impl Sessions {
             subject = %untrusted(subject),
         );
         info!(parent: &span, "session opened");
-        let stop = CancellationToken::new();
-        let stdin = Arc::clone(&started.stdin);
         let session = Arc::new(Session::new(
             id.clone(),
             owner,
-            span.clone(),
-            stdin,
-            stop.clone(),
+            span,
+            child,
             self.limits,
             self.counted.calls.clone(),
         ));
@@ -173,13 +269,6 @@ impl Sessions {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, Arc::clone(&session));
         self.counted.sessions.inc();
-        let ear = Ear {
-            session: Arc::clone(&session),
-            sessions: Arc::clone(self),
-            answered: AtomicBool::new(false),
-        };
-        let watch = self.children.watch(stop, span);
-        started.listen(self.children.runtime(), Arc::new(ear), watch, permit);
         Ok(session)
     }
 
@@ -192,16 +281,7 @@ impl Sessions {
             decided => return decided,
         };
         let now = Instant::now();
-        let of_person =
-            |session: &Session| session.owner.as_ref().map(|owner| &owner.subject) == subject;
-        let left_alone = self
-            .all()
-            .into_iter()
-            .filter(|session| of_person(session))
-            .filter_map(|session| Some((session.unused(now)?, session)))
-            .max_by_key(|(unused, _)| *unused)
-            .filter(|(unused, _)| *unused >= self.limits.left_alone);
-        let Some((_, session)) = left_alone else {
+        let Some(session) = self.left_alone(subject, now) else {
             return Err(refused);
         };
         self.close(&session, "its person opened another one");
@@ -213,6 +293,22 @@ impl Sessions {
             }
         }
         Err(refused)
+    }
+
+    fn of_person(&self, subject: Option<&Arc<str>>) -> Vec<Arc<Session>> {
+        let mut sessions = self.all();
+        sessions.retain(|session| session.owner.as_ref().map(|owner| &owner.subject) == subject);
+        sessions
+    }
+
+    /// The session of a person that was left alone the longest, if that is long enough.
+    fn left_alone(&self, subject: Option<&Arc<str>>, now: Instant) -> Option<Arc<Session>> {
+        self.of_person(subject)
+            .into_iter()
+            .filter_map(|session| Some((session.unused(now)?, session)))
+            .max_by_key(|(unused, _)| *unused)
+            .filter(|(unused, _)| *unused >= self.limits.left_alone)
+            .map(|(_, session)| session)
     }
 
     /// The session of that id, if it is this caller's. Another's is as unknown as none.
@@ -267,10 +363,12 @@ impl Sessions {
         for session in self.all() {
             if session.give_up(now) {
                 self.close(&session, HUNG);
+                session.end_child();
             } else if session.is_over(now) {
                 self.close(&session, "the session was idle too long");
             }
         }
+        self.sweep_trunks(now);
     }
 
     /// Tells every client that its list of tools is another one now.
@@ -291,6 +389,9 @@ impl Sessions {
     pub fn close_all(&self) {
         for session in self.all() {
             self.close(&session, "the service is stopping");
+        }
+        for (_, trunk) in std::mem::take(&mut *self.trunks()) {
+            trunk.stop.cancel();
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::app::State;
@@ -19,6 +21,8 @@ use crate::jsonrpc::{self, Kind, Message};
 use crate::metrics::Answered;
 use crate::modern::validate;
 use crate::session::{Pending, Session};
+use crate::sessions::Opened;
+use crate::sse;
 use crate::version::Version;
 
 /// `POST /mcp`.
@@ -145,7 +149,13 @@ async fn initialize(
     accepts: Accepts,
     message: &Message<'_>,
 ) -> Result<HttpResponse, Refusal> {
-    let session = state.sessions.open(identity).await?;
+    let session = match state.sessions.open(identity, message).await? {
+        Opened::Own(session) => session,
+        Opened::Shared(session, answer) => {
+            return Ok(opened(accepts, message, &answer, Some(session.id.as_str())));
+        }
+        Opened::Refused(answer) => return Ok(opened(accepts, message, &answer, None)),
+    };
     let limit = state.config.limits.initialize.duration();
     // A client that goes away now, or is refused, never learns the id of its session.
     let unknown = Unknown {
@@ -158,6 +168,35 @@ async fn initialize(
         std::mem::forget(unknown);
     }
     Ok(response)
+}
+
+/// The answer of a shared child to somebody's `initialize`, under the id of this one.
+fn opened(
+    accepts: Accepts,
+    message: &Message<'_>,
+    answer: &str,
+    session: Option<&str>,
+) -> HttpResponse {
+    let id = message.id.map_or("null", RawValue::get);
+    let body = match Message::parse(answer) {
+        Ok(answer) => {
+            let mut edits: Vec<jsonrpc::Edit<'_>> = Vec::new();
+            edits.extend(answer.id.map(|old| (answer.range(old), id)));
+            jsonrpc::splice(answer.text, &mut edits)
+        }
+        Err(_) => answer.as_bytes().to_vec(),
+    };
+    let mut response = HttpResponse::Ok();
+    if let Some(session) = session {
+        response.insert_header((SESSION_ID, session));
+    }
+    if accepts.json {
+        return json(response, body);
+    }
+    response
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(sse::event(None, &body))
 }
 
 /// A session whose id its client does not know yet. Dropping it ends the session.

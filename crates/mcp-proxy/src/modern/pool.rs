@@ -12,6 +12,7 @@ use tracing::{info, info_span};
 
 use crate::child::{Ended, Listener};
 use crate::children::{Children, NoChild};
+use crate::config::Sharing;
 use crate::doubt::HUNG;
 use crate::identity::Identity;
 use crate::metrics::Calls;
@@ -30,6 +31,7 @@ pub struct Pool {
     limits: Limits,
     /// What became of requests is counted here.
     calls: Calls,
+    sharing: Sharing,
 }
 
 /// Hears a child and takes it from the table when it has ended.
@@ -67,13 +69,14 @@ impl Listener for Ear {
 impl Pool {
     /// No children yet.
     #[must_use]
-    pub fn new(children: Children, limits: Limits, calls: Calls) -> Self {
+    pub fn new(children: Children, limits: Limits, calls: Calls, sharing: Sharing) -> Self {
         Self {
             table: RwLock::default(),
             starting: tokio::sync::Mutex::new(()),
             children,
             limits,
             calls,
+            sharing,
         }
     }
 
@@ -102,6 +105,7 @@ impl Pool {
         self: &Arc<Self>,
         identity: Option<&Identity>,
     ) -> Result<Arc<Shared>, NoChild> {
+        let identity = identity.filter(|_| self.sharing != Sharing::Shared);
         let subject = identity.map(|identity| Arc::clone(&identity.owner.subject));
         if let Some(shared) = self.find(&subject) {
             return Ok(shared);

@@ -23,6 +23,7 @@ mod input;
 mod input_required;
 mod limits;
 mod sessions;
+mod sharing;
 mod spare;
 mod stop;
 mod streams;
