@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Starts Traefik with the shipped configuration on any free port: development and tests.
 
-    start.py --address-file FILE [--web HOST:PORT] [--websecure HOST:PORT] [--ping HOST:PORT] [--traefik PROGRAM] [--late]
+    start.py --address-file FILE [--web HOST:PORT] [--websecure HOST:PORT] [--ping HOST:PORT] [--verify HOST:PORT]
+             [--traefik PROGRAM] [--late]
 
 Port 0, the default, takes a free one. The listeners are bound here and handed to Traefik the way systemd
 does it (LISTEN_FDS), so no other program can take a port between the choice and the start. This process then becomes
@@ -10,6 +11,8 @@ web=127.0.0.1:41873 and is written before Traefik starts; connections wait in th
 
 With --late it waits, after the address file, for lines NAME=value on standard input until its end, and starts Traefik
 with them: the services behind it must know its port before theirs can be known.
+
+With --verify Traefik asks the instances of auth by way of itself (several.env).
 
 Traefik's own settings come from traefik.env beside this file; the routes from the environment (traefik/dynamic/*.yml name theirs).
 """
@@ -33,9 +36,9 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 SHADOWS = [Path("/etc/traefik") / f"traefik.{end}" for end in ("yml", "yaml", "toml")]
 
 
-def static_settings() -> dict[str, str]:
-    """The lines NAME=value of traefik.env. A value that a shell or Compose would change is not used in it."""
-    lines = (HERE / "traefik.env").read_text().splitlines()
+def static_settings(*files: str) -> dict[str, str]:
+    """The lines NAME=value of the files. A value that a shell or Compose would change is not used in them."""
+    lines = [line for file in files for line in (HERE / file).read_text().splitlines()]
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--web", default="127.0.0.1:0")
     parser.add_argument("--websecure", default="127.0.0.1:0")
     parser.add_argument("--ping", default="127.0.0.1:0")
+    parser.add_argument("--verify", help="listen here for Traefik's own questions to several instances of auth")
     parser.add_argument("--traefik", default=os.environ.get("TRAEFIK", str(HERE.parent / ".tools" / "bin" / "traefik")))
     parser.add_argument("--late", action="store_true", help="read NAME=value lines from standard input before the start")
     options = parser.parse_args()
@@ -85,14 +89,22 @@ def main() -> None:
         if shadow.exists():
             sys.exit(f"traefik: {shadow} exists and Traefik would read it instead of the shipped settings; move it away")
 
-    names = ["web", "websecure", "traefik"]
-    listeners = [bind(name, address) for name, address in zip(names, (options.web, options.websecure, options.ping))]
+    wanted = {"web": options.web, "websecure": options.websecure, "traefik": options.ping}
+    files = ["traefik.env"]
+    if options.verify:
+        wanted["verify"] = options.verify
+        files.append("several.env")
+    names = list(wanted)
+    listeners = [bind(name, address) for name, address in wanted.items()]
     announce(options.address_file, names, listeners)
     given = dict(os.environ)
+    if options.verify:
+        host, port = listeners[-1].getsockname()[:2]
+        given["VERIFY_URL"] = f"http://{host}:{port}"
     if options.late:
         given |= dict(line.rstrip("\n").split("=", 1) for line in sys.stdin if "=" in line)
     # Traefik would send forwardAuth through a proxy if the environment names one.
-    environment = static_settings() | {key: value for key, value in given.items() if key.lower() not in PROXIES}
+    environment = static_settings(*files) | {key: value for key, value in given.items() if key.lower() not in PROXIES}
     environment |= {
         "TRAEFIK_PROVIDERS_FILE_DIRECTORY": str(HERE / "dynamic"),
         "LISTEN_FDS": str(len(names)),
