@@ -102,7 +102,7 @@ def start_auth(processes: Processes, binaries: Path, place: Path, port: int, nam
     processes.start("auth", [str(binaries / "mcp-auth"), "serve"], cwd=place, env=environment(
         DOMAIN=DOMAIN, PUBLIC_SCHEME="http", PUBLIC_PORT=str(port), MCP_SERVICES=",".join(names), PORT="0", PRIVATE_PORT="0",
         ADDRESS_FILE=str(place / "run" / "auth"), STORE="redb", STORE_PATH=str(place / "auth.redb"), IDENTITY_PROVIDER="local",
-        LOCAL_USERS_FILE=str(place / "local_users"), GATEWAY_JWT_SECRET_FILE=str(secret),
+        LOCAL_USERS_FILE=str(place / "local_users"), GATEWAY_JWT_SECRET_FILE=str(secret), SHUTDOWN_DRAIN="0",
         LIMIT_REGISTER="0"))  # Everybody is this machine; MCP Inspector registers at each connection.
 
 

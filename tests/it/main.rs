@@ -16,6 +16,7 @@ mod github;
 mod layers;
 mod real_servers;
 mod restart;
+mod rolling;
 mod sdk_clients;
 mod secrets_in_logs;
 mod streams;

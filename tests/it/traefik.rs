@@ -48,7 +48,7 @@ impl Edge {
             .collect();
         let settings = Settings {
             port: 0,
-            auth: auth.address(),
+            auth: vec![auth.address()],
             services: vec![("mcp-fetch".to_owned(), backend.address())],
             variables: &variables,
         };

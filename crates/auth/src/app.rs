@@ -13,7 +13,7 @@ use chassis::listen;
 use chassis::metrics::Metrics;
 use chassis::peer::TrustedProxies;
 use chassis::private::{self, Private};
-use chassis::shutdown::Shutdown;
+use chassis::shutdown::{self, Shutdown, Stopping};
 use oauth::key_ring::KeyState;
 use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
 use store::{Backend, EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
@@ -92,6 +92,7 @@ pub(crate) struct App {
     public_listener: TcpListener,
     private_listener: TcpListener,
     address_file: Option<std::path::PathBuf>,
+    drain: Duration,
     /// Reads the rules again when they change.
     watch: Option<Watch>,
 }
@@ -196,6 +197,7 @@ impl App {
                 settings.private,
             )?,
             address_file: settings.address_file,
+            drain: settings.drain,
             watch: None,
         })
     }
@@ -230,10 +232,13 @@ impl App {
             ("private", self.private_listener.local_addr()?),
         ];
         let (state, trusted_proxies) = (self.state.clone(), self.trusted_proxies);
+        let stopping = Stopping(shutdown.soft().clone());
         let public = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(state.clone())
                 .app_data(trusted_proxies.clone())
+                .app_data(stopping.clone())
+                .wrap(from_fn(shutdown::give_connections_back))
                 .app_data(chassis::telemetry::QuietPaths(&["/verify"]))
                 .wrap(from_fn(crate::http::public_service::hide))
                 .wrap(from_fn(crate::http::head::bounded))
@@ -278,8 +283,19 @@ impl App {
         let private = tokio::spawn(private);
         let public = tokio::spawn(public);
         shutdown.soft().cancelled().await;
-        tracing::info!("stopping: finishing requests in flight");
         readiness.stop();
+        if !self.drain.is_zero() {
+            // Whoever balances between instances has to see it first; meanwhile a request that still comes here is answered.
+            tracing::info!(
+                drain_s = self.drain.as_secs(),
+                "stopping: giving connections back"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(self.drain) => {}
+                () = shutdown.hard().cancelled() => {}
+            }
+        }
+        tracing::info!("stopping: finishing requests in flight");
         tokio::select! {
             () = public_handle.stop(true) => {}
             () = shutdown.hard().cancelled() => public_handle.stop(false).await,

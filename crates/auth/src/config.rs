@@ -60,6 +60,7 @@ section! {
         host: String = "127.0.0.1".to_owned(),
         port: u16 = 8000,
         trusted_proxies: Vec<String> = vec!["private".to_owned()],
+        drain: Seconds = Seconds::new(5),
     }
     /// The private listener: health and metrics.
     Private { host: String = "127.0.0.1".to_owned(), port: u16 = 9000 }
@@ -165,6 +166,7 @@ pub const SETTINGS: &[Setting] = &[
         .example("mcp-fetch,mcp-time"),
     Setting::text("HOST", "listen.host", "address of the listener that Traefik calls"),
     Setting::integer("PORT", "listen.port", "port of the listener that Traefik calls; 0 takes a free one"),
+    Setting::seconds("SHUTDOWN_DRAIN", "listen.drain", "how long requests are still accepted after SIGTERM, while /health says 503 and connections are given back; at most 20"),
     Setting::text("PRIVATE_HOST", "private.host", "address of the private listener (health, metrics)"),
     Setting::integer("PRIVATE_PORT", "private.port", "port of the private listener; 0 takes a free one"),
     Setting::text("ADDRESS_FILE", "address_file", "a file into which the addresses are written once the service listens"),

@@ -5,6 +5,7 @@ mod rules;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chassis::config::{ConfigError, Environment, Loaded, Secret};
 use chassis::peer::TrustedProxies;
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) public: SocketAddr,
     pub(crate) private: SocketAddr,
     pub(crate) address_file: Option<PathBuf>,
+    /// How long a stopping service still accepts.
+    pub(crate) drain: Duration,
     pub(crate) store: StoreSettings,
     pub(crate) provider: ProviderSettings,
     /// Who may do what; may change while the service runs.
@@ -113,6 +116,7 @@ impl Settings {
                 config.private.port,
             )?,
             address_file: config.address_file.clone(),
+            drain: drain(loaded)?,
             store: store(loaded)?,
             provider,
             keys,
@@ -123,6 +127,17 @@ impl Settings {
             trusted_proxies: trusted_proxies(loaded)?,
         })
     }
+}
+
+/// Longest time that a stopping service still accepts requests; what is in flight then has the rest of the stop time.
+const LONGEST_DRAIN: u64 = 20;
+
+fn drain(loaded: &Loaded<Config>) -> Result<Duration, ConfigError> {
+    let seconds = loaded.config.listen.drain.get();
+    if seconds > LONGEST_DRAIN {
+        return Err(loaded.invalid("listen.drain", "must be at most 20 seconds"));
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 fn trusted_proxies(loaded: &Loaded<Config>) -> Result<TrustedProxies, ConfigError> {

@@ -3,9 +3,46 @@
 use std::io;
 use std::time::Duration;
 
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Application data of a service that is going to stop: cancelled when that begins.
+#[derive(Clone, Debug)]
+pub struct Stopping(pub CancellationToken);
+
+impl Stopping {
+    /// Has the stop of the service that got this request begun?
+    #[must_use]
+    pub fn has_begun(request: &HttpRequest) -> bool {
+        request
+            .app_data::<Self>()
+            .is_some_and(|stopping| stopping.0.is_cancelled())
+    }
+}
+
+/// The middleware that ends kept connections with the next answer once the service is [`Stopping`].
+///
+/// A proxy that keeps a connection would else send its next request just as the listener goes, and could not know whether
+/// it was taken (RFC 9112 section 9.6).
+pub async fn give_connections_back<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let mut response = next.call(request).await?;
+    if Stopping::has_begun(response.request()) {
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
+}
 
 /// The two steps of a shutdown and the tasks it waits for; clones are the same shutdown.
 #[derive(Clone, Debug, Default)]

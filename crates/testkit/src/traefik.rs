@@ -14,8 +14,8 @@ use crate::{binaries, network};
 pub struct Settings<'a> {
     /// The port of the entry point `web`; 0 = a free one.
     pub port: u16,
-    /// The authorization server.
-    pub auth: SocketAddr,
+    /// The instances of the authorization server; with more than one, Traefik asks them by way of itself.
+    pub auth: Vec<SocketAddr>,
     /// Names and addresses of the MCP services.
     pub services: Vec<(String, SocketAddr)>,
     /// More variables.
@@ -44,6 +44,11 @@ impl Traefik {
             .iter()
             .map(|(name, address)| format!("{name}=http://{address}"))
             .collect();
+        let auth: Vec<String> = settings
+            .auth
+            .iter()
+            .map(|address| format!("http://{address}"))
+            .collect();
         let mut command = Command::new("traefik", "python3")
             .arg(binaries::workspace().join("traefik/start.py"))
             .arg("--address-file")
@@ -53,11 +58,14 @@ impl Traefik {
             .arg(binaries::tool("traefik"))
             .env("DOMAIN", "localhost")
             .env("PUBLIC_SCHEME", "http")
-            .env("AUTH_URL", format!("http://{}", settings.auth))
+            .env("AUTH_URL", auth.join(","))
             .env("MCP_BACKENDS", backends.join(","))
             // The limits are a test of their own; here they would make stories depend on their neighbours' speed.
             .env("RATE_LIMIT_REGISTER", "100000")
             .env("RATE_LIMIT_SIGN_IN", "100000");
+        if settings.auth.len() > 1 {
+            command = command.args(["--verify", "127.0.0.1:0"]);
+        }
         for (variable, value) in settings.variables {
             command = command.env(variable, value);
         }

@@ -1,8 +1,10 @@
 //! The well-known documents, on every host on which a client may look.
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HOST};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use chassis::shutdown::Stopping;
 use oauth::Site;
 use oauth::metadata::{AuthorizationServerMetadata, ProtectedResourceMetadata};
 use oauth::site::MCP_PATH;
@@ -59,9 +61,14 @@ async fn resource(request: &HttpRequest, state: &AppState, path: &str) -> HttpRe
     }
 }
 
-/// `GET /health`: the service answers. Whether it is ready is told on the private port.
-pub(crate) async fn health() -> HttpResponse {
-    HttpResponse::Ok()
+/// `GET /health`: the service answers, or is about to stop (503). Whether it is ready is told on the private port.
+pub(crate) async fn health(request: HttpRequest) -> HttpResponse {
+    let (status, text) = if Stopping::has_begun(&request) {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    } else {
+        (StatusCode::OK, "ok")
+    };
+    HttpResponse::build(status)
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(json!({"status": "ok"}))
+        .json(json!({"status": text}))
 }

@@ -29,6 +29,9 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// The secret the gateway is started with.
 pub const JWT_SECRET: &str = "testkit-secret-0123456789-abcdefghijklmnop";
 
+/// Longer than the service takes at most to end.
+const STOP: std::time::Duration = std::time::Duration::from_secs(40);
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -41,6 +44,8 @@ pub struct Gateway {
     auth_address: SocketAddr,
     /// `None` while it is down.
     auth: Option<Process>,
+    /// The other instances of the authorization server.
+    others: Vec<Process>,
     proxies: Vec<parts::Proxy>,
     traefik: Traefik,
     directory: TempDir,
@@ -150,6 +155,7 @@ impl Gateway {
     pub fn process_ids(&self) -> Vec<u32> {
         let mut ids = vec![self.traefik.process.id()];
         ids.extend(self.auth.iter().map(Process::id));
+        ids.extend(self.others.iter().map(Process::id));
         ids.extend(self.proxies.iter().map(|proxy| proxy.process.id()));
         ids
     }
@@ -162,6 +168,21 @@ impl Gateway {
     pub async fn kill_auth(&mut self) -> Result<()> {
         let mut auth = self.auth.take().context("mcp-auth is not running")?;
         auth.kill().await
+    }
+
+    /// SIGTERM to the (first) authorization server, as a rolling restart does it; returns when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it was not running, or does not end well within its own limits.
+    pub async fn stop_auth(&mut self) -> Result<()> {
+        let mut auth = self.auth.take().context("mcp-auth is not running")?;
+        auth.signal(crate::process::Signal::TERM)?;
+        let status = auth.wait(STOP).await?;
+        if !status.success() {
+            anyhow::bail!("mcp-auth ended with {status}");
+        }
+        Ok(())
     }
 
     /// Starts the authorization server again, at the same address on the same store.

@@ -47,7 +47,7 @@ pub(super) async fn start_auth(
     addresses: Addresses,
     github: Option<&GitHub>,
 ) -> Result<(Process, SocketAddr)> {
-    let address_file = directory.join("auth.address");
+    let address_file = directory.join(format!("auth-{}.address", addresses.auth_port));
     // A file of an earlier start would be taken for the answer of this one.
     let _ = std::fs::remove_file(&address_file);
     let services: Vec<&str> = setup
@@ -67,7 +67,9 @@ pub(super) async fn start_auth(
         .env("MCP_SERVICES", services.join(","))
         .env("GATEWAY_JWT_SECRET", JWT_SECRET)
         .env("LOG_LEVEL", &setup.log_level)
-        .env("LOG_FORMAT", "json");
+        .env("LOG_FORMAT", "json")
+        // Nobody balances between instances, but where a test says so.
+        .env("SHUTDOWN_DRAIN", "0");
     // All clients and people of a test come from one address.
     for limit in UNLIMITED {
         command = command.env(limit, "0");

@@ -49,6 +49,7 @@ pub struct Setup {
     pub(super) proxy_settings: Vec<(String, String)>,
     pub(super) traefik_settings: Vec<(String, String)>,
     pub(super) log_level: String,
+    pub(super) more_instances: usize,
 }
 
 impl Default for Setup {
@@ -61,6 +62,7 @@ impl Default for Setup {
             proxy_settings: Vec::new(),
             traefik_settings: Vec::new(),
             log_level: "info".to_owned(),
+            more_instances: 0,
         }
     }
 }
@@ -138,6 +140,13 @@ impl Setup {
         self
     }
 
+    /// Starts this many more instances of the authorization server, on the same store.
+    #[must_use]
+    pub fn with_more_instances(mut self, count: usize) -> Self {
+        self.more_instances = count;
+        self
+    }
+
     async fn launch(self) -> Result<Gateway> {
         let logs = Logs::default();
         let directory = tempfile::tempdir().context("a directory for the gateway")?;
@@ -160,6 +169,17 @@ impl Setup {
         };
         let (auth, auth_address) =
             parts::start_auth(&self, &logs, directory.path(), addresses, github.as_ref()).await?;
+        let mut others = Vec::new();
+        for _ in 0..self.more_instances {
+            let addresses = parts::Addresses {
+                public_port,
+                auth_port: network::free_port()?,
+            };
+            others.push(
+                parts::start_auth(&self, &logs, directory.path(), addresses, github.as_ref())
+                    .await?,
+            );
+        }
         let mut proxies = Vec::new();
         for (service, command) in &self.services {
             proxies
@@ -172,7 +192,9 @@ impl Setup {
         let traefik = Traefik::start(
             traefik::Settings {
                 port: public_port,
-                auth: auth_address,
+                auth: std::iter::once(auth_address)
+                    .chain(others.iter().map(|(_, address)| *address))
+                    .collect(),
                 services,
                 variables: &self.traefik_settings,
             },
@@ -187,6 +209,7 @@ impl Setup {
             public_port,
             auth_address,
             auth: Some(auth),
+            others: others.into_iter().map(|(process, _)| process).collect(),
             proxies,
             traefik,
             directory,
