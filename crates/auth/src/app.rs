@@ -29,7 +29,7 @@ use crate::keys::{Keys, Surroundings};
 use crate::limits::Limits;
 use crate::measured::Measured;
 use crate::policy::{Policy, Watch};
-use crate::settings::{PeopleSettings, Settings, StoreSettings, TokenSettings};
+use crate::settings::{PeopleSettings, Registration, Settings, StoreSettings, TokenSettings};
 
 /// How long a stop may take: requests in flight are finished, then the rest is cut.
 const STOP_LIMIT: Duration = Duration::from_secs(25);
@@ -62,6 +62,8 @@ pub(crate) struct AppState {
     pub(crate) directory: Option<Directory>,
     /// Lifetimes and bounds.
     pub(crate) tokens: TokenSettings,
+    /// Who may register a client.
+    pub(crate) registration: Registration,
     /// Clients that are known by a metadata document.
     pub(crate) documents: ClientDocuments,
     /// What is counted.
@@ -170,6 +172,7 @@ impl App {
             ),
             counted,
             documents,
+            registration: settings.registration,
             issuer: settings.sites.issuer(),
             provider: IdentityProvider::new(settings.provider, &settings.sites)?,
             sites: settings.sites,

@@ -105,6 +105,8 @@ section! {
     Clients {
         lifetime: Seconds = Seconds::new(90 * 24 * 3600),
         most: u64 = 10_000,
+        registration: String = "open".to_owned(),
+        registration_token: Option<Secret> = None,
         documents: Vec<String> = vec!["any".to_owned()],
     }
     /// How often what may be asked; 0 = without limit. What they mean is in `limits.rs`.
@@ -208,7 +210,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting::seconds("REFRESH_TOKEN_LIFETIME", "tokens.refresh_token_lifetime", "life of a refresh token that is not used"),
     Setting::seconds("REFRESH_GRACE", "tokens.refresh_grace", "how long a spent refresh token still leads to its successor; 0 = strict"),
     Setting::seconds("SESSION_LIFETIME", "tokens.session_lifetime", "after this a person signs in again, however often tokens were refreshed"),
-    Setting::seconds("CLIENT_LIFETIME", "clients.lifetime", "a registered client that is not used ends after this; 0 = never"),
+    Setting::text("CLIENT_REGISTRATION", "clients.registration", "who may register a client: open (everybody, within the limits), token (who has CLIENT_REGISTRATION_TOKEN), or off"),
+    Setting::text("CLIENT_REGISTRATION_TOKEN", "clients.registration_token", "the initial access token of closed registration (RFC 7591 section 3), at least 32 characters")
+        .secret()
+        .how("Make one with: openssl rand -base64 48"),
+    Setting::seconds("CLIENT_LIFETIME", "clients.lifetime", "a registered client that was used ends when it is not used for so long; 0 = never; one that was never used ends within a day"),
     Setting::integer("MAX_CLIENTS", "clients.most", "how many clients may be registered at once"),
     Setting::list("CLIENT_DOCUMENTS", "clients.documents", "whose client-id metadata documents are accepted: any, off, or a list of hosts")
         .example("claude.ai,chatgpt.com")

@@ -63,3 +63,37 @@ pub(crate) struct ReturnPage<'a> {
     pub(crate) location: &'a str,
     pub(crate) is_granted: bool,
 }
+
+/// Type the code of a device.
+#[derive(Template)]
+#[template(path = "device.html")]
+pub(crate) struct DevicePage<'a> {
+    /// Filled in already, when it came in the address.
+    pub(crate) user_code: &'a str,
+    pub(crate) problem: Option<&'a str>,
+}
+
+/// May the device that shows this code use this service in your name?
+#[derive(Template)]
+#[template(path = "device_consent.html")]
+pub(crate) struct DeviceConsentPage<'a> {
+    /// The largest text of the page, to be compared.
+    pub(crate) user_code: &'a str,
+    pub(crate) client_name: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) resource: &'a str,
+    /// What the device may do, in words.
+    pub(crate) permissions: Vec<String>,
+    /// Whose page comes next, if it is not ours.
+    pub(crate) provider: Option<&'a str>,
+    pub(crate) transaction: &'a str,
+    pub(crate) csrf: &'a str,
+}
+
+/// The browser has done its part; the device goes on.
+#[derive(Template)]
+#[template(path = "device_done.html")]
+pub(crate) struct DeviceDonePage {
+    pub(crate) is_granted: bool,
+}

@@ -4,8 +4,8 @@ use actix_web::guard::{self, Guard};
 use actix_web::web::{self, ServiceConfig};
 
 use crate::http::{
-    admin, authorize, callback, consent, error, introspect, jwks, login, metadata, pages, register,
-    registration, revoke, token, verify,
+    admin, authorize, callback, consent, device, error, introspect, jwks, login, metadata, pages,
+    register, registration, revoke, token, verify,
 };
 
 /// Largest form and JSON body that is read, in bytes.
@@ -33,6 +33,7 @@ pub(crate) fn public(config: &mut ServiceConfig) {
         .service(resource("/token", &["POST"]).route(web::post().to(token::token)))
         .service(resource("/revoke", &["POST"]).route(web::post().to(revoke::revoke)))
         .service(resource("/introspect", &["POST"]).route(web::post().to(introspect::introspect)))
+        .service(resource("/device_authorization", &["POST"]).route(web::post().to(device::ask)))
         // People.
         .service(get("/authorize").with(authorize::authorize))
         .service(resource("/consent", &["POST"]).route(web::post().to(consent::consent)))
@@ -40,6 +41,11 @@ pub(crate) fn public(config: &mut ServiceConfig) {
             resource("/login", &["GET", "POST"])
                 .route(web::get().to(login::form))
                 .route(web::post().to(login::submit)),
+        )
+        .service(
+            resource("/device", &["GET", "POST"])
+                .route(web::get().to(device::form))
+                .route(web::post().to(device::submit)),
         )
         .service(get("/callback").with(callback::callback))
         .service(get("/assets/style.css").with(pages::style))
@@ -98,11 +104,15 @@ fn server_metadata(config: &mut ServiceConfig) {
         "/.well-known/oauth-authorization-server",
         "/.well-known/oauth-authorization-server/mcp",
         "/mcp/.well-known/oauth-authorization-server",
+    ] {
+        config.service(get(path).with(metadata::server));
+    }
+    for path in [
         "/.well-known/openid-configuration",
         "/.well-known/openid-configuration/mcp",
         "/mcp/.well-known/openid-configuration",
     ] {
-        config.service(get(path).with(metadata::server));
+        config.service(get(path).with(metadata::openid));
     }
 }
 

@@ -44,12 +44,25 @@ pub(crate) struct Settings {
     /// Asks GitHub about members, with the operator's own token.
     pub(crate) directory: Option<(url::Url, Secret)>,
     pub(crate) tokens: TokenSettings,
+    /// Who may register a client.
+    pub(crate) registration: Registration,
     /// Whose client-id metadata documents are fetched.
     pub(crate) documents: DocumentPolicy,
     /// How often what may be asked.
     pub(crate) limits: LimitsConfig,
     /// Whose word about the client's address is believed.
     pub(crate) trusted_proxies: TrustedProxies,
+}
+
+/// Who may register a client.
+#[derive(Debug)]
+pub(crate) enum Registration {
+    /// Everybody, within the limits.
+    Open,
+    /// Who has this initial access token (RFC 7591 section 3).
+    WithToken(Secret),
+    /// Nobody.
+    Off,
 }
 
 #[derive(Debug)]
@@ -122,6 +135,7 @@ impl Settings {
             keys,
             people: people::people(loaded)?,
             directory: directory(loaded)?,
+            registration: registration(loaded)?,
             documents: documents(loaded)?,
             limits: config.limits.clone(),
             trusted_proxies: trusted_proxies(loaded)?,
@@ -147,6 +161,28 @@ fn trusted_proxies(loaded: &Loaded<Config>) -> Result<TrustedProxies, ConfigErro
             format!("holds {wrong:?}, not an address or a network"),
         )
     })
+}
+
+fn registration(loaded: &Loaded<Config>) -> Result<Registration, ConfigError> {
+    let clients = &loaded.config.clients;
+    match (clients.registration.as_str(), &clients.registration_token) {
+        ("open", None) => Ok(Registration::Open),
+        ("off", _) => Ok(Registration::Off),
+        ("token", None) => Err(loaded.missing("clients.registration_token")),
+        ("token", Some(token)) if token.expose().len() < 32 => Err(loaded.invalid(
+            "clients.registration_token",
+            "must have at least 32 random characters",
+        )),
+        ("token", Some(token)) => Ok(Registration::WithToken(token.clone())),
+        ("open", Some(_)) => Err(loaded.invalid(
+            "clients.registration",
+            "does not go together with CLIENT_REGISTRATION_TOKEN; use token",
+        )),
+        _ => Err(loaded.invalid(
+            "clients.registration",
+            "is not a way of registration; use open, token or off",
+        )),
+    }
 }
 
 fn documents(loaded: &Loaded<Config>) -> Result<DocumentPolicy, ConfigError> {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ErrorCode;
 use crate::client_metadata::ClientMetadata;
+use crate::device::{DeviceAuthorization, UserCode};
+use crate::entropy::Entropy;
 use crate::id::{ClientId, ServiceName};
 use crate::pkce::CodeChallenge;
 use crate::redirect::RedirectUri;
@@ -48,6 +50,29 @@ pub struct AuthorizeRequest {
     pub code_challenge: CodeChallenge,
     /// The service that tokens will be for.
     pub service: ServiceName,
+    /// The code of the device that asks, if no browser does (RFC 8628).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<UserCode>,
+}
+
+impl AuthorizeRequest {
+    /// What a person is asked for a device. There is no address to send the browser to, and no code that anybody could redeem.
+    #[must_use]
+    pub fn of_device(
+        user_code: UserCode,
+        device: &DeviceAuthorization,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        Self {
+            client_id: device.client_id.clone(),
+            redirect_uri: RedirectUri::of_device(),
+            state: None,
+            scope: device.scope.clone(),
+            code_challenge: CodeChallenge::of_nothing(entropy),
+            service: device.service.clone(),
+            device: Some(user_code),
+        }
+    }
 }
 
 /// A mistake that must be told to the person, because the address to tell the client is not established.
@@ -200,6 +225,7 @@ impl AuthorizeParams {
             scope,
             code_challenge,
             service,
+            device: None,
         })
     }
 

@@ -43,6 +43,9 @@ pub struct ClientMetadataRequest {
     pub client_secret_expires_at: Option<serde::de::IgnoredAny>,
 }
 
+/// The device grant's name (RFC 8628 section 3.4).
+pub const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
 /// How a client proves who it is at the token endpoint (RFC 7591 section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +66,9 @@ pub enum GrantType {
     AuthorizationCode,
     /// RFC 6749 section 6.
     RefreshToken,
+    /// RFC 8628.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
     /// RFC 6749 section 4.4; only clients that the operator created have it.
     ClientCredentials,
 }
@@ -142,9 +148,20 @@ impl ClientMetadataRequest {
     /// them are dropped, not refused, because clients ask for what other servers taught them.
     pub fn check(self, offered: &ScopeSet) -> Result<ClientMetadata, InvalidMetadata> {
         let grant_types = self.checked_grant_types()?;
-        let response_types = self.checked_response_types()?;
+        let has_codes = grant_types.contains(&GrantType::AuthorizationCode);
+        let response_types = if has_codes {
+            self.checked_response_types()?
+        } else {
+            Vec::new()
+        };
+        let redirects = self.redirect_uris.clone().unwrap_or_default();
+        let redirect_uris = if has_codes || !redirects.is_empty() {
+            checked_redirects(redirects)?
+        } else {
+            Vec::new()
+        };
         let metadata = ClientMetadata {
-            redirect_uris: checked_redirects(self.redirect_uris.unwrap_or_default())?,
+            redirect_uris,
             token_endpoint_auth_method: checked_auth_method(
                 self.token_endpoint_auth_method.as_deref(),
             )?,
@@ -165,7 +182,7 @@ impl ClientMetadataRequest {
         Ok(metadata)
     }
 
-    /// Unknown grants are dropped; what is left must include the code grant (RFC 7591 section 2.1). A client that names
+    /// Unknown grants are dropped; what is left must include one by which a person signs in (RFC 7591 section 2.1). A client that names
     /// none gets refresh tokens too: without them people sign in every hour.
     fn checked_grant_types(&self) -> Result<Vec<GrantType>, InvalidMetadata> {
         let Some(asked) = self.grant_types.as_ref().filter(|list| !list.is_empty()) else {
@@ -175,15 +192,19 @@ impl ClientMetadataRequest {
         for (name, grant) in [
             ("authorization_code", GrantType::AuthorizationCode),
             ("refresh_token", GrantType::RefreshToken),
+            (DEVICE_GRANT, GrantType::DeviceCode),
         ] {
             if asked.iter().any(|asked| asked == name) {
                 known.push(grant);
             }
         }
-        if known.contains(&GrantType::AuthorizationCode) {
+        let signs_in = [GrantType::AuthorizationCode, GrantType::DeviceCode];
+        if known.iter().any(|grant| signs_in.contains(grant)) {
             Ok(known)
         } else {
-            Err(refuse("grant_types must contain authorization_code"))
+            Err(refuse(
+                "grant_types must contain authorization_code or the device grant of RFC 8628",
+            ))
         }
     }
 
@@ -261,13 +282,14 @@ fn checked_text(
     Ok(Some(text))
 }
 
-/// Control characters, zero-width characters and bidirectional controls.
+/// Control characters, zero-width characters and bidirectional controls. The two variation selectors that choose between the
+/// black and the coloured form of a sign are none: names with emoji have them.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
             | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0D}' | '\u{FEFF}' | '\u{FFA0}'
             | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
@@ -310,6 +332,12 @@ impl ClientMetadata {
         self.redirect_uris
             .iter()
             .any(|registered| registered.admits(requested))
+    }
+
+    /// Whether the client may ask for a device (RFC 8628 section 5.6).
+    #[must_use]
+    pub fn may_ask_for_a_device(&self) -> bool {
+        self.grant_types.contains(&GrantType::DeviceCode)
     }
 
     /// What stands for a client that the operator created: it has a secret, and nobody signs in with it.
@@ -396,6 +424,30 @@ mod tests {
             check(serde_json::json!({})).unwrap_err().code,
             ErrorCode::InvalidRedirectUri
         );
+    }
+
+    #[test]
+    fn a_name_may_have_emoji_in_their_coloured_form() {
+        let named = |name: &str| {
+            check(
+                serde_json::json!({"redirect_uris": ["https://a.example/cb"], "client_name": name}),
+            )
+        };
+        for good in ["Weather \u{2600}\u{FE0F}", "Heart \u{2764}\u{FE0E}"] {
+            assert_eq!(named(good).unwrap().client_name, good);
+        }
+        for bad in ["a\u{FE00}b", "a\u{200B}b", "a\u{E0100}b"] {
+            assert!(named(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_of_devices_needs_no_redirect() {
+        let device = check(serde_json::json!({"grant_types": [DEVICE_GRANT]})).unwrap();
+        assert!(device.may_ask_for_a_device() && !device.may_refresh());
+        assert!(device.redirect_uris.is_empty() && device.response_types.is_empty());
+        let both = serde_json::json!({"grant_types": [DEVICE_GRANT, "authorization_code"]});
+        assert_eq!(check(both).unwrap_err().code, ErrorCode::InvalidRedirectUri);
     }
 
     #[test]

@@ -33,13 +33,19 @@ pub enum ErrorCode {
     InvalidRedirectUri,
     /// Another member of the registration is wrong (RFC 7591 section 3.2.2).
     InvalidClientMetadata,
+    /// Nobody has answered the device yet (RFC 8628 section 3.5).
+    AuthorizationPending,
+    /// The device asks too often (RFC 8628 section 3.5).
+    SlowDown,
+    /// Nobody answered the device in time (RFC 8628 section 3.5).
+    ExpiredToken,
     /// The revocation of this kind of token is not offered (RFC 7009 section 2.2.1).
     UnsupportedTokenType,
 }
 
 impl ErrorCode {
     /// Every code, for tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -55,6 +61,9 @@ impl ErrorCode {
         Self::InsufficientScope,
         Self::InvalidRedirectUri,
         Self::InvalidClientMetadata,
+        Self::AuthorizationPending,
+        Self::SlowDown,
+        Self::ExpiredToken,
         Self::UnsupportedTokenType,
     ];
 
@@ -77,6 +86,9 @@ impl ErrorCode {
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }

@@ -7,6 +7,7 @@ pub mod client;
 pub mod client_document;
 pub mod client_metadata;
 pub mod clock;
+pub mod device;
 pub mod entropy;
 pub mod error;
 pub mod id;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::client_metadata::DEVICE_GRANT;
 use crate::id::ServiceName;
 use crate::scope::ScopeSet;
 use crate::site::Sites;
@@ -16,9 +17,11 @@ pub struct AuthorizationServerMetadata {
     pub issuer: String,
     pub authorization_endpoint: String,
     pub token_endpoint: String,
-    pub registration_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_endpoint: Option<String>,
     pub revocation_endpoint: String,
     pub introspection_endpoint: String,
+    pub device_authorization_endpoint: String,
     pub jwks_uri: String,
     pub scopes_supported: Vec<String>,
     pub response_types_supported: [&'static str; 1],
@@ -43,9 +46,10 @@ impl AuthorizationServerMetadata {
         Self {
             authorization_endpoint: endpoint("/authorize"),
             token_endpoint: endpoint("/token"),
-            registration_endpoint: endpoint("/register"),
+            registration_endpoint: Some(endpoint("/register")),
             revocation_endpoint: endpoint("/revoke"),
             introspection_endpoint: endpoint("/introspect"),
+            device_authorization_endpoint: endpoint("/device_authorization"),
             jwks_uri: endpoint("/jwks"),
             scopes_supported: scopes.iter().map(str::to_owned).collect(),
             response_types_supported: ["code"],
@@ -54,6 +58,7 @@ impl AuthorizationServerMetadata {
                 "authorization_code",
                 "refresh_token",
                 "client_credentials",
+                DEVICE_GRANT,
             ],
             token_endpoint_auth_methods_supported: methods(),
             revocation_endpoint_auth_methods_supported: methods(),
@@ -67,6 +72,21 @@ impl AuthorizationServerMetadata {
             issuer,
         }
     }
+}
+
+/// The same as OpenID Connect Discovery 1.0 section 3 wants it, for clients that look there and insist on its members. No ID
+/// token is promised: `scopes_supported` has no `openid`, and `response_types_supported` no `id_token`.
+#[derive(Debug, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "the members of OpenID Connect Discovery section 3, under their names there"
+)]
+pub struct OpenIdMetadata {
+    #[serde(flatten)]
+    pub server: AuthorizationServerMetadata,
+    pub subject_types_supported: [&'static str; 1],
+    /// Required there and never empty (RFC 8414 section 3.2), so the algorithms of the access tokens stand in for it.
+    pub id_token_signing_alg_values_supported: Vec<String>,
 }
 
 /// A protected resource's metadata (RFC 9728 section 2).

@@ -17,6 +17,12 @@ pub struct CodeChallenge([u8; 32]);
 pub struct InvalidChallenge;
 
 impl CodeChallenge {
+    /// A challenge that no verifier answers.
+    #[must_use]
+    pub(crate) fn of_nothing(entropy: &dyn crate::Entropy) -> Self {
+        Self(crate::entropy::bytes::<32>(entropy))
+    }
+
     /// Takes 43 characters of base64url that decode to 32 bytes.
     pub fn parse(text: &str) -> Result<Self, InvalidChallenge> {
         URL_SAFE_NO_PAD

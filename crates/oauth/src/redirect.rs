@@ -79,6 +79,9 @@ pub enum InvalidRedirectUri {
     Host,
 }
 
+/// Stands where no browser is sent back: a device asks us itself (RFC 8628). A client that registers it is shown the same page.
+const DEVICE: &str = "device.invalid:/done";
+
 impl RedirectUri {
     /// Takes the text if it may be registered (RFC 8252 sections 7 and 8.3, RFC 9700 section 2.1).
     pub fn parse(text: &str) -> Result<Self, InvalidRedirectUri> {
@@ -154,6 +157,18 @@ impl RedirectUri {
     #[must_use]
     pub fn is_web(&self) -> bool {
         self.0.starts_with("https://") || self.0.starts_with("http://")
+    }
+
+    /// The address of a device, which no browser goes to.
+    #[must_use]
+    pub(crate) fn of_device() -> Self {
+        Self(DEVICE.to_owned())
+    }
+
+    /// Whether it is a device that waits, and no browser goes anywhere.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        self.0 == DEVICE
     }
 
     /// Where the browser will be sent, for a person to read: the host, or the scheme of an application.

@@ -44,6 +44,8 @@ kind! {
     State = "mcp_st_";
     /// An authorization code (RFC 6749 section 4.1.2).
     Code = "mcp_ac_";
+    /// The secret part of a device code (RFC 8628 section 3.2).
+    DeviceSecret = "mcp_dc_";
 }
 
 /// A secret in the clear. It prints as its prefix, is overwritten when dropped, and cannot be serialised.

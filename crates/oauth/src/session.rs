@@ -148,6 +148,32 @@ impl Session {
         (session, code)
     }
 
+    /// A device gets what a person granted it at `granted_at` (RFC 8628 section 3.5): the session is open at once.
+    pub fn for_device(
+        request: &AuthorizeRequest,
+        person: Person,
+        granted_at: Timestamp,
+        lifetimes: Lifetimes,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        // The code is known to nobody.
+        let (session, code) = Self::issue_code(request, person, granted_at, entropy);
+        let stage = Stage::Active {
+            code: code.secret.hash(),
+            redirect_uri: request.redirect_uri.clone(),
+            challenge: request.code_challenge.clone(),
+            redeemed_at: now,
+            seed: Seed::generate(entropy),
+            generation: 0,
+            rotations: Vec::new(),
+            idle_until: crate::after(now, lifetimes.idle),
+            ends_at: crate::after(now, lifetimes.absolute),
+            revoked_tokens: Vec::new(),
+        };
+        Self { stage, ..session }
+    }
+
     /// An operator's client asks for a token of its own, for `lifetime` seconds (RFC 6749 section 4.4).
     pub fn for_machine(
         client_id: &ClientId,

@@ -28,6 +28,8 @@ pub enum Kind {
     Person,
     /// What a person agreed to for one client.
     Consent,
+    /// A device that waits for a person.
+    Device,
     /// The sealed signing keys.
     KeyRing,
 }
@@ -43,7 +45,8 @@ impl Kind {
                 Kind::Pin => Some(Kind::Session),
                 Kind::Session => Some(Kind::Person),
                 Kind::Person => Some(Kind::Consent),
-                Kind::Consent => Some(Kind::KeyRing),
+                Kind::Consent => Some(Kind::Device),
+                Kind::Device => Some(Kind::KeyRing),
                 Kind::KeyRing => None,
             }
         }
@@ -60,6 +63,7 @@ impl Kind {
             Self::Session => "session",
             Self::Person => "person",
             Self::Consent => "consent",
+            Self::Device => "device",
             Self::KeyRing => "keyring",
         }
     }

@@ -571,7 +571,7 @@ fn entries(key: &Key, record: &Record) -> Result<Vec<(Index, Option<Timestamp>)>
             read::<SealedKeyRing>(key, record)?;
             Vec::new()
         }
-        Kind::Authorization | Kind::Pin | Kind::Consent => Vec::new(),
+        Kind::Authorization | Kind::Pin | Kind::Consent | Kind::Device => Vec::new(),
     })
 }
 

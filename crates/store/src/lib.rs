@@ -7,6 +7,7 @@ mod clients;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod counters;
+mod devices;
 mod embedded;
 mod encoding;
 mod keys;

@@ -54,19 +54,25 @@ impl Store {
             .await
     }
 
-    /// Stores the session of an operator's client whose access token is about to be sent. It ends with the token.
-    pub async fn issue_machine_session(
+    /// Stores a session that is open without a code, because an operator's client or a device asked: its tokens are about to be
+    /// sent.
+    pub async fn open_session(
         &self,
         session: Session,
+        access_token_lifetime: u64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (id, end) = (session.id.clone(), session.expires_at(0));
+        let (id, end) = (
+            session.id.clone(),
+            session.expires_at(access_token_lifetime),
+        );
         self.records()
             .update(id.as_str(), now, |_: Option<Session>| {
                 Transition::put(session.clone(), Some(end), ())
             })
             .await?;
-        self.list_session(&session, 0, now).await
+        self.list_session(&session, access_token_lifetime, now)
+            .await
     }
 
     /// Redeems a code in one atomic step: of racing redemptions one is the first, and the others see that.

@@ -8,6 +8,7 @@ use oauth::secret::{BrowserCookie, FormToken, Plain};
 use oauth::{AuthorizationId, ClientId, ErrorCode, Timestamp};
 use store::StoreError;
 
+use super::device;
 use super::sign_in::Outage;
 use crate::app::AppState;
 use crate::audit;
@@ -189,6 +190,7 @@ pub(crate) async fn deny(state: &AppState, answer: &Answer) -> Result<RedirectEr
         .deny_sign_in(&answer.id, &answer.cookie, &answer.form, state.clock.now())
         .await?
         .map_err(|_| AnswerError::WrongBrowser)?;
+    device::deny(state, &denied.request).await?;
     tracing::info!(target: "audit", event = "consent_denied", client = %audit::client(&denied.request.client_id),
         service = %denied.request.service, "consent denied");
     Ok(RedirectError {

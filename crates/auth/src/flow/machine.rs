@@ -38,7 +38,8 @@ pub(crate) async fn issue(
     let answer = token::answer(state, client, &session, None, now)?;
     tracing::info!(target: "audit", event = "token_issued", session = %session.id, subject = %session.person.subject,
         client = %client.id, service = %session.service, "token issued to an operator's client");
-    state.store.issue_machine_session(session, now).await?;
+    let lifetime = state.policy.rules().longest_access_token();
+    state.store.open_session(session, lifetime, now).await?;
     Ok(answer)
 }
 

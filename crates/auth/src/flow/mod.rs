@@ -4,6 +4,7 @@ pub(crate) mod administration;
 pub(crate) mod admission;
 pub(crate) mod consent;
 pub(crate) mod decisions;
+pub(crate) mod device;
 pub(crate) mod introspect;
 pub(crate) mod machine;
 pub(crate) mod membership;

@@ -3,10 +3,40 @@
 use oauth::client::{Client, IssuedSecrets, PresentedCredentials};
 use oauth::client_metadata::ClientMetadataRequest;
 use oauth::{ClientId, ErrorCode};
+use sha2::{Digest as _, Sha256};
 use store::{Event, Registration};
+use subtle::ConstantTimeEq as _;
 
 use super::Refusal;
 use crate::app::AppState;
+use crate::settings::Registration as RegistrationPolicy;
+
+/// Whether whoever shows this token may register a client at all (RFC 7591 section 3).
+pub(crate) fn check_initial_token(state: &AppState, token: Option<&str>) -> Result<(), Refusal> {
+    let expected = match &state.registration {
+        RegistrationPolicy::Open => return Ok(()),
+        RegistrationPolicy::Off => {
+            return Err(Refusal::told(
+                ErrorCode::AccessDenied,
+                "clients cannot register here; the operator creates them",
+            ));
+        }
+        RegistrationPolicy::WithToken(expected) => expected,
+    };
+    // Hashed, so that the comparison takes as long for every token.
+    let hash = |text: &str| Sha256::digest(text.as_bytes());
+    let is_right = token.is_some_and(|token| {
+        hash(token)
+            .as_slice()
+            .ct_eq(hash(expected.expose()).as_slice())
+            .into()
+    });
+    if is_right {
+        Ok(())
+    } else {
+        Err(Refusal::Registration)
+    }
+}
 
 /// Registers a client.
 pub(crate) async fn register(

@@ -11,7 +11,7 @@ use oauth::secret::{BrowserCookie, Plain};
 use oauth::session::Session;
 use store::StoreError;
 
-use super::admission;
+use super::{admission, device};
 use crate::app::AppState;
 use crate::audit;
 use crate::idp::SignInState;
@@ -123,10 +123,8 @@ pub(crate) async fn with_github(
         Err(error) => {
             state.counted.sign_in("refused");
             tracing::warn!(target: "audit", event = "login_refused", provider = "github", %error, "GitHub sign-in failed");
-            Err(refused(
-                take(state, returning).await?.request,
-                "GitHub refused the sign-in",
-            ))
+            let request = take(state, returning).await?.request;
+            Err(refused(state, request, "GitHub refused the sign-in").await)
         }
     }
 }
@@ -138,10 +136,8 @@ pub(crate) async fn refused_by_provider(state: &AppState, returning: &Returning)
             state.counted.sign_in("refused");
             tracing::info!(target: "audit", event = "login_refused", client = %audit::client(&authorization.request.client_id),
                 service = %authorization.request.service, "the person refused at the identity provider");
-            refused(
-                authorization.request,
-                "the person refused at the identity provider",
-            )
+            let text = "the person refused at the identity provider";
+            refused(state, authorization.request, text).await
         }
         Err(error) => error,
     }
@@ -161,7 +157,7 @@ pub(crate) async fn finish(
         state.counted.sign_in("refused");
         tracing::warn!(target: "audit", event = "login_refused", subject = %identity.subject, login = %identity.login,
             client = %audit::client(&request.client_id), service = %request.service, "sign-in refused: not on the list");
-        return Err(refused(request, "this person may not use this service"));
+        return Err(refused(state, request, "this person may not use this service").await);
     };
     state.store.note_sign_in(&person, now).await?;
     let lifetime = state.tokens.client_lifetime;
@@ -177,6 +173,15 @@ pub(crate) async fn finish(
     state.counted.sign_in("granted");
     tracing::info!(target: "audit", event = "login_ok", subject = %person.subject, login = %person.login,
         client = %audit::client(&request.client_id), service = %request.service, "signed in");
+    if let Some(user_code) = &request.device {
+        if !device::approve(state, user_code, &person, now).await? {
+            return Err(SignInError::WrongBrowser);
+        }
+        return Ok(Granted {
+            location: request.redirect_uri.to_string(),
+            request,
+        });
+    }
     let (session, code) = Session::issue_code(&request, person, now, state.entropy.as_ref());
     let code = code.expose();
     let (id, subject) = (session.id.clone(), session.person.subject.clone());
@@ -209,7 +214,11 @@ async fn take(state: &AppState, returning: &Returning) -> Result<Authorization, 
         .map_err(|_| SignInError::WrongBrowser)
 }
 
-fn refused(request: AuthorizeRequest, description: &str) -> SignInError {
+/// The client is told, at its address or when its device asks.
+async fn refused(state: &AppState, request: AuthorizeRequest, description: &str) -> SignInError {
+    if let Err(error) = device::deny(state, &request).await {
+        return error.into();
+    }
     SignInError::Redirect(Box::new(RedirectError {
         redirect_uri: request.redirect_uri,
         state: request.state,

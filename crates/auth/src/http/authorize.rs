@@ -74,7 +74,8 @@ fn show(state: &AppState, question: &consent::Question) -> HttpResponse {
     response
 }
 
-fn permissions(service: &str, scopes: &ScopeSet) -> Vec<String> {
+/// The scopes in words.
+pub(crate) fn permissions(service: &str, scopes: &ScopeSet) -> Vec<String> {
     scopes
         .iter()
         .map(|name| match name {

@@ -213,7 +213,8 @@ fn document_page(request: &HttpRequest, id: &ClientId, error: &DocumentError) ->
     response
 }
 
-fn store_page(request: &HttpRequest, error: &store::StoreError) -> HttpResponse {
+/// The store cannot be asked.
+pub(crate) fn store_page(request: &HttpRequest, error: &store::StoreError) -> HttpResponse {
     tracing::error!(%error, "the store cannot be asked");
     pages::message(
         request,

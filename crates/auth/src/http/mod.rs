@@ -5,6 +5,7 @@ pub(crate) mod authorize;
 pub(crate) mod callback;
 pub(crate) mod consent;
 pub(crate) mod cookie;
+pub(crate) mod device;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod head;

@@ -7,7 +7,7 @@ use askama::Template;
 use oauth::RedirectUri;
 
 use crate::app::AppState;
-use crate::pages::{MessagePage, ReturnPage};
+use crate::pages::{DeviceDonePage, MessagePage, ReturnPage};
 
 /// No script, no style but ours, no frame. `form-action` is left out: browsers apply it to every redirect after the form is
 /// sent, up to the client's own address.
@@ -84,6 +84,9 @@ pub(crate) fn offer_return(
     location: &str,
     is_granted: bool,
 ) -> HttpResponse {
+    if redirect_uri.is_device() {
+        return page(StatusCode::OK, &DeviceDonePage { is_granted });
+    }
     let destination = redirect_uri.destination();
     page(
         StatusCode::OK,

@@ -27,6 +27,9 @@ pub(crate) async fn register(
 }
 
 async fn answer(request: &HttpRequest, payload: Payload, state: &AppState) -> error::Answer {
+    let token = extract::bearer(request).unwrap_or(None);
+    flow::register::check_initial_token(state, token)
+        .map_err(|refusal| error::refusal(&refusal))?;
     let metadata: ClientMetadataRequest = extract::json(request, payload).await?;
     limited::json(request, state, Limit::Register, None).await?;
     limited::json_of_all(state, Limit::RegisterTotal).await?;

@@ -4,9 +4,11 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use oauth::ErrorCode;
+use oauth::client_metadata::DEVICE_GRANT;
 
 use super::{error, extract, limited};
 use crate::app::AppState;
+use crate::flow::device::{self, DeviceRefusal};
 use crate::flow::machine;
 use crate::flow::token::{self, ClientCredentials, CodeGrant, RefreshGrant};
 use crate::limits::Limit;
@@ -74,10 +76,27 @@ async fn answer(
             let client = client.map_err(|refusal| error::refusal(&refusal))?;
             machine::issue(state, &client, &form.resources).await
         }
+        DEVICE_GRANT => {
+            let client = token::authenticate(state, &credentials).await;
+            let client = client.map_err(|refusal| error::refusal(&refusal))?;
+            match device::exchange(state, &client, form.need("device_code")?).await {
+                Ok(answer) => Ok(answer),
+                Err(DeviceRefusal::Other(refusal)) => Err(refusal),
+                // 400 for all of them (RFC 8628 section 3.5), `access_denied` too.
+                Err(DeviceRefusal::Told(code, text)) => {
+                    let response = error::json_with(StatusCode::BAD_REQUEST, code.as_str(), text);
+                    // Asking again is what a device shall do: these are no failures.
+                    return match code {
+                        ErrorCode::AuthorizationPending | ErrorCode::SlowDown => Ok(response),
+                        _ => Err(response.into()),
+                    };
+                }
+            }
+        }
         _ => {
             return Err(error::json(
                 ErrorCode::UnsupportedGrantType,
-                "grant_type must be authorization_code, refresh_token or client_credentials",
+                "grant_type must be authorization_code, refresh_token, client_credentials or the device grant of RFC 8628",
             )
             .into());
         }

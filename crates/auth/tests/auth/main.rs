@@ -18,6 +18,7 @@ mod client_authentication;
 mod commands;
 mod configuration;
 mod consent;
+mod device;
 mod forgeries;
 mod github;
 mod hygiene;

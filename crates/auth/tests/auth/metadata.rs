@@ -36,10 +36,12 @@ async fn the_server_metadata_is_exactly_this() {
       "code_challenge_methods_supported": [
         "S256"
       ],
+      "device_authorization_endpoint": "http://auth.localhost:8080/device_authorization",
       "grant_types_supported": [
         "authorization_code",
         "refresh_token",
-        "client_credentials"
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:device_code"
       ],
       "introspection_endpoint": "http://auth.localhost:8080/introspect",
       "introspection_endpoint_auth_methods_supported": [
@@ -79,14 +81,48 @@ async fn the_server_metadata_is_exactly_this() {
 async fn the_server_metadata_is_the_same_on_every_host_and_path() {
     let auth = Auth::start().await;
     let first = auth.get(AUTH, SERVER_METADATA[0]).await;
+    let first_openid = auth.get(AUTH, SERVER_METADATA[3]).await;
     for host in [AUTH, FETCH, ECHO] {
-        for path in SERVER_METADATA {
+        for (index, path) in SERVER_METADATA.into_iter().enumerate() {
             let answer = auth.get(host, path).await;
-            assert_eq!(answer.shown(&[]), first.shown(&[]), "{host}{path}");
+            let expected = if index < 3 { &first } else { &first_openid };
+            assert_eq!(answer.shown(&[]), expected.shown(&[]), "{host}{path}");
             let head = crate::answer::answer(auth.request("HEAD", host, path)).await;
             assert_eq!((head.status, head.body.as_str()), (200, ""), "{host}{path}");
         }
     }
+}
+
+/// OpenID Connect Discovery 1.0 section 3: clients that look there insist on its members. What is not given is not promised.
+#[tokio::test]
+async fn the_openid_configuration_has_its_members_and_promises_no_id_token() {
+    let auth = Auth::start().await;
+    let server = auth.get(AUTH, SERVER_METADATA[0]).await.json();
+    let mut openid = auth.get(AUTH, SERVER_METADATA[3]).await.json();
+    let members = openid.as_object_mut().unwrap();
+    let subjects = members.remove("subject_types_supported").unwrap();
+    assert_eq!(subjects, serde_json::json!(["public"]));
+    let algorithms = members.remove("id_token_signing_alg_values_supported");
+    assert_eq!(algorithms.unwrap(), serde_json::json!(["ES256"]));
+    assert_eq!(openid, server);
+    let scopes = server["scopes_supported"].to_string();
+    assert!(!scopes.contains("openid"), "{scopes}");
+    assert_eq!(
+        server["response_types_supported"],
+        serde_json::json!(["code"])
+    );
+    // A client that asks for it all the same is signed in, and gets none.
+    let client = crate::sign_in::public_client(&auth).await;
+    let changes = [("scope", "openid mcp")];
+    let code = crate::sign_in::code_with(&auth, &client.id, &changes).await;
+    let answer = auth
+        .post("/token", &crate::sign_in::redemption(&client, &code))
+        .await;
+    assert_eq!(
+        (answer.status, answer.text("scope")),
+        (200, "mcp".to_owned())
+    );
+    assert_eq!(answer.json().get("id_token"), None);
 }
 
 #[tokio::test]
@@ -357,7 +393,8 @@ async fn everything_that_is_advertised_works() {
     for grant in [
         "password",
         "implicit",
-        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
     ] {
         let refused = auth.post("/token", &[("grant_type", grant)]).await;
         assert_eq!(refused.refusal(), "400 unsupported_grant_type", "{grant}");

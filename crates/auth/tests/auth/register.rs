@@ -284,7 +284,7 @@ async fn wrong_metadata_is_refused() {
         refused("token_endpoint_auth_method", json!("private_key_jwt")).await,
         @"token_endpoint_auth_method private_key_jwt is not offered; use none, client_secret_basic or client_secret_post"
     );
-    assert_snapshot!(refused("grant_types", json!(["implicit"])).await, @"grant_types must contain authorization_code");
+    assert_snapshot!(refused("grant_types", json!(["implicit"])).await, @"grant_types must contain authorization_code or the device grant of RFC 8628");
     assert_snapshot!(refused("response_types", json!(["token"])).await, @"response_types must contain code");
     // Upstream fault 11: a part of a word passed.
     refused("response_types", json!(["c"])).await;
@@ -369,6 +369,51 @@ async fn what_is_no_registration_is_refused_by_its_shape() {
     assert_eq!(answer.refusal(), "400 invalid_client_metadata");
     let answer = send("application/json; charset=utf-8", right).await;
     assert_eq!(answer.status, 201);
+}
+
+/// RFC 7591 section 3: the operator may close registration.
+#[tokio::test]
+async fn a_closed_registration_needs_the_initial_access_token() {
+    let token = "an-initial-access-token-of-the-operator";
+    let auth = Auth::start_with(&[
+        ("CLIENT_REGISTRATION", "token"),
+        ("CLIENT_REGISTRATION_TOKEN", token),
+    ])
+    .await;
+    let metadata = json!({"redirect_uris": [REDIRECT]});
+    let send = |token: Option<&str>| {
+        let request = auth.request("POST", AUTH, "/register").json(&metadata);
+        answer(match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
+    };
+    for wrong in [None, Some("x"), Some(&token[1..])] {
+        let refused = send(wrong).await;
+        assert_eq!(refused.refusal(), "401 invalid_token", "{wrong:?}");
+        assert!(refused.header("www-authenticate").starts_with("Bearer"));
+    }
+    assert_eq!(send(Some(token)).await.status, 201);
+    let off = Auth::start_with(&[("CLIENT_REGISTRATION", "off")]).await;
+    let refused = registration(&off, &metadata).await;
+    assert_eq!(refused.refusal(), "403 access_denied");
+    let found = off
+        .get(AUTH, "/.well-known/oauth-authorization-server")
+        .await;
+    assert_eq!(found.json().get("registration_endpoint"), None);
+}
+
+/// A name with an emoji in its coloured form was refused.
+#[tokio::test]
+async fn a_name_with_emoji_is_taken() {
+    let auth = Auth::start().await;
+    let name = "Weather \u{2600}\u{fe0f}";
+    let metadata = json!({"redirect_uris": [REDIRECT], "client_name": name});
+    let registered = registration(&auth, &metadata).await;
+    assert_eq!(
+        (registered.status, registered.text("client_name")),
+        (201, name.to_owned())
+    );
 }
 
 #[tokio::test]

@@ -310,7 +310,7 @@ async fn malformed_requests_are_refused_by_their_shape() {
 
     {
       "error": "unsupported_grant_type",
-      "error_description": "grant_type must be authorization_code, refresh_token or client_credentials"
+      "error_description": "grant_type must be authorization_code, refresh_token, client_credentials or the device grant of RFC 8628"
     }
     "#);
     let by_get = auth.get(AUTH, "/token").await;

@@ -25,6 +25,7 @@ fn issued() -> (Session, AuthorizationCode) {
         state: None,
         scope: ScopeSet::parse("mcp").unwrap(),
         code_challenge: CodeVerifier::parse(VERIFIER).unwrap().challenge(),
+        device: None,
         service: ServiceName::parse("mcp-fetch").unwrap(),
     };
     let person = Person {

@@ -13,6 +13,7 @@
 
 mod backups;
 mod counters;
+mod devices;
 mod events;
 mod indexes;
 mod operators;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::backups::*;
 pub use self::counters::*;
+pub use self::devices::*;
 pub use self::events::*;
 pub use self::indexes::*;
 pub use self::operators::*;
@@ -110,6 +112,7 @@ macro_rules! contract_tests {
             a_backup_comes_back_as_it_was,
             a_restore_refuses_what_is_there_and_can_be_repeated,
             a_damaged_backup_restores_nothing,
+            of_many_questions_of_a_device_one_gets_the_grant,
         );
     };
     ($fixture:ty, durable) => {

@@ -36,7 +36,7 @@ pub async fn an_operators_client_stays_until_it_is_removed(fixture: impl Fixture
     let token = TokenId::generate(&SystemEntropy);
     let id = session.id.clone();
     stores[0]
-        .issue_machine_session(session, at(years))
+        .open_session(session, 60, at(years))
         .await
         .unwrap();
     let found = stores[1].session(&id, at(years + 59)).await.unwrap();

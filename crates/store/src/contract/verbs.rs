@@ -60,6 +60,7 @@ fn request(client_id: &ClientId) -> AuthorizeRequest {
         state: None,
         scope: ScopeSet::parse("mcp").unwrap(),
         code_challenge: CodeVerifier::parse(VERIFIER).unwrap().challenge(),
+        device: None,
         service: ServiceName::parse("mcp-fetch").unwrap(),
     }
 }
@@ -208,7 +209,7 @@ async fn redeem(
         .unwrap()
 }
 
-async fn all<T>(tasks: impl Iterator<Item = tokio::task::JoinHandle<T>>) -> Vec<T> {
+pub(super) async fn all<T>(tasks: impl Iterator<Item = tokio::task::JoinHandle<T>>) -> Vec<T> {
     let answers = join_all(tasks).await;
     answers.into_iter().map(Result::unwrap).collect()
 }
