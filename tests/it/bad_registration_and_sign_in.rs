@@ -193,7 +193,7 @@ async fn the_token_endpoint_refuses_with_the_registered_codes_and_a_replay_revok
     content-type: application/json
     cache-control: no-store
 
-    {"error":"unsupported_grant_type","error_description":"grant_type must be authorization_code or refresh_token"}
+    {"error":"unsupported_grant_type","error_description":"grant_type must be authorization_code, refresh_token, client_credentials or the device grant of RFC 8628"}
     "#);
     assert_snapshot!(answer::of(form(&[("client_id", Some("mcp-nobody"))])?, port).await?, @r#"
     401 Unauthorized
