@@ -62,7 +62,7 @@ fn challenge_of(answer: &Answer) -> &str {
     answer.header("www-authenticate")
 }
 
-/// Clients, 23 and 27: all scopes that the service needs are in the challenge and in the metadata, and granted at once.
+/// All scopes that the service needs are in the challenge and in the metadata, and granted at once.
 #[tokio::test]
 async fn all_scopes_of_a_service_are_in_the_challenge_and_granted_at_the_first_sign_in() {
     let auth =
@@ -112,7 +112,7 @@ async fn all_scopes_of_a_service_are_in_the_challenge_and_granted_at_the_first_s
         let code = code_with(&auth, &client.id, &changes).await;
         let answer = auth.post("/token", &redemption(&client, &code)).await;
         assert_eq!(answer.text("scope"), granted, "{resource} {asked:?}");
-        // Clients, 23: the registered grant is enough for a refresh token.
+        // The registered grant is enough for a refresh token.
         let tokens = Tokens::of(&answer);
         let service = if resource == RESOURCE {
             "mcp-fetch"
@@ -124,7 +124,7 @@ async fn all_scopes_of_a_service_are_in_the_challenge_and_granted_at_the_first_s
     }
 }
 
-/// Clients, 27: a token that is bad and narrow is bad; one that is good and narrow gets 403 with everything it needs, and a
+/// A token that is bad and narrow is bad; one that is good and narrow gets 403 with everything it needs, and a
 /// new sign-in with these scopes helps.
 #[tokio::test]
 async fn a_narrow_token_is_told_all_that_it_needs_and_a_new_sign_in_gets_it() {
@@ -159,7 +159,7 @@ async fn a_narrow_token_is_told_all_that_it_needs_and_a_new_sign_in_gets_it() {
     assert!(challenge_of(&bad).contains("error=\"invalid_token\""));
 }
 
-/// Clients, 28: some clients never refresh, and need tokens that live long.
+/// Some clients never refresh, and need tokens that live long.
 #[tokio::test]
 async fn lifetimes_are_those_of_the_client_then_of_the_service_then_the_general_ones() {
     let auth = Auth::start_with_file(
@@ -184,7 +184,7 @@ async fn lifetimes_are_those_of_the_client_then_of_the_service_then_the_general_
     assert_eq!(lifetime(RESOURCE).await, 86_400);
 }
 
-/// Clients, 32: some clients insist on a sign-in as soon as any metadata answers.
+/// Some clients insist on a sign-in as soon as any metadata answers.
 #[tokio::test]
 async fn a_public_service_needs_no_token_and_has_nothing_of_oauth_on_its_host() {
     let auth = Auth::start_with_file(&[], "[services.mcp-echo]\npublic = true\n").await;
