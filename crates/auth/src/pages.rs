@@ -33,6 +33,35 @@ pub(crate) struct LoginPage<'a> {
     pub(crate) problem: Option<&'a str>,
 }
 
+/// What a person granted.
+#[derive(Template)]
+#[template(path = "account.html")]
+pub(crate) struct AccountPage<'a> {
+    pub(crate) login: &'a str,
+    pub(crate) grants: Vec<GrantLine>,
+    pub(crate) csrf: &'a str,
+}
+
+/// One client with one service, in words.
+pub(crate) struct GrantLine {
+    pub(crate) id: String,
+    pub(crate) client_name: String,
+    /// Who answers for the name, if the client is known by a document there.
+    pub(crate) client_host: Option<String>,
+    pub(crate) service: String,
+    pub(crate) scope: String,
+    pub(crate) granted: String,
+    pub(crate) last_used: String,
+}
+
+/// The way to the account.
+#[derive(Template)]
+#[template(path = "account_sign_in.html")]
+pub(crate) struct AccountSignInPage<'a> {
+    /// Whose page comes next, if it is not ours.
+    pub(crate) provider: Option<&'a str>,
+}
+
 /// Something went wrong, and what to do.
 #[derive(Template)]
 #[template(path = "message.html")]

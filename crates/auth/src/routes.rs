@@ -4,8 +4,8 @@ use actix_web::guard::{self, Guard};
 use actix_web::web::{self, ServiceConfig};
 
 use crate::http::{
-    admin, authorize, callback, consent, device, error, introspect, jwks, login, metadata, pages,
-    register, registration, revoke, token, verify,
+    account, admin, authorize, callback, consent, device, error, introspect, jwks, login, metadata,
+    pages, register, registration, revoke, token, verify,
 };
 
 /// Largest form and JSON body that is read, in bytes.
@@ -48,6 +48,11 @@ pub(crate) fn public(config: &mut ServiceConfig) {
                 .route(web::post().to(device::submit)),
         )
         .service(get("/callback").with(callback::callback))
+        .service(get("/account").with(account::show))
+        .service(post("/account/sign-in", account::sign_in))
+        .service(post("/account/revoke", account::revoke))
+        .service(post("/account/revoke-all", account::revoke_all))
+        .service(post("/account/sign-out", account::sign_out))
         .service(get("/assets/style.css").with(pages::style))
         .service(get("/health").with(metadata::health))
         .default_service(web::to(error::not_found));
@@ -121,6 +126,16 @@ fn resource(path: &str, methods: &'static [&'static str]) -> actix_web::Resource
     web::resource(path.to_owned()).default_service(web::to(move || {
         std::future::ready(error::method_not_allowed(methods))
     }))
+}
+
+/// POST of a form.
+fn post<F, Args>(path: &str, handler: F) -> actix_web::Resource
+where
+    F: actix_web::Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    resource(path, &["POST"]).route(web::post().to(handler))
 }
 
 /// GET, and HEAD like it.

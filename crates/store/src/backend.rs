@@ -30,6 +30,8 @@ pub enum Kind {
     Consent,
     /// A device that waits for a person.
     Device,
+    /// A browser that is signed in at `/account`, or on its way there.
+    Account,
     /// The sealed signing keys.
     KeyRing,
 }
@@ -46,7 +48,8 @@ impl Kind {
                 Kind::Session => Some(Kind::Person),
                 Kind::Person => Some(Kind::Consent),
                 Kind::Consent => Some(Kind::Device),
-                Kind::Device => Some(Kind::KeyRing),
+                Kind::Device => Some(Kind::Account),
+                Kind::Account => Some(Kind::KeyRing),
                 Kind::KeyRing => None,
             }
         }
@@ -64,6 +67,7 @@ impl Kind {
             Self::Person => "person",
             Self::Consent => "consent",
             Self::Device => "device",
+            Self::Account => "account",
             Self::KeyRing => "keyring",
         }
     }

@@ -571,7 +571,9 @@ fn entries(key: &Key, record: &Record) -> Result<Vec<(Index, Option<Timestamp>)>
             read::<SealedKeyRing>(key, record)?;
             Vec::new()
         }
-        Kind::Authorization | Kind::Pin | Kind::Consent | Kind::Device => Vec::new(),
+        Kind::Authorization | Kind::Pin | Kind::Consent | Kind::Device | Kind::Account => {
+            Vec::new()
+        }
     })
 }
 

@@ -1,5 +1,6 @@
 //! What the service does, without web types: each function takes what was parsed and answers with an outcome or a refusal.
 
+pub(crate) mod account;
 pub(crate) mod administration;
 pub(crate) mod admission;
 pub(crate) mod consent;

@@ -31,6 +31,10 @@ pub(crate) async fn callback(request: HttpRequest, state: Data<AppState>) -> err
         .as_deref()
         .and_then(|text| returning(&request, &state, text))
         .ok_or_else(|| error::wrong_browser(&request))?;
+    if super::account::is_returning(&request, &state, &returning).await? {
+        return super::account::from_github(&request, &state, github, &returning, parameters.code)
+            .await;
+    }
     let granted = match &parameters.code {
         Some(code) => sign_in::with_github(&state, github, &returning, code).await,
         None => Err(sign_in::refused_by_provider(&state, &returning).await),

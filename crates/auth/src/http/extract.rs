@@ -237,6 +237,11 @@ pub(crate) fn single_header<'a>(
 /// The cookie of a sign-in. Cookies of other programs on the same domain come along, and one that is not UTF-8 must not
 /// hide ours, as it does with [`HttpRequest::cookie`]; so each is decoded by itself.
 pub(crate) fn sign_in_cookie(request: &HttpRequest, name: &str) -> Option<Plain<BrowserCookie>> {
+    Plain::parse(&cookie(request, name)?)
+}
+
+/// The text of a cookie.
+pub(crate) fn cookie(request: &HttpRequest, name: &str) -> Option<String> {
     request
         .headers()
         .get_all(COOKIE)
@@ -244,5 +249,5 @@ pub(crate) fn sign_in_cookie(request: &HttpRequest, name: &str) -> Option<Plain<
         .filter_map(|cookie| std::str::from_utf8(cookie).ok())
         .filter_map(|cookie| Cookie::parse(cookie.trim()).ok())
         .find(|cookie| cookie.name() == name)
-        .and_then(|cookie| Plain::parse(cookie.value()))
+        .map(|cookie| cookie.value().to_owned())
 }

@@ -53,9 +53,12 @@ pub(crate) async fn submit(
         .get("state")
         .and_then(|text| returning(&request, &state, text))
         .ok_or_else(|| error::wrong_browser(&request))?;
-    sign_in::look(&state, &returning)
-        .await
-        .map_err(|problem| error::sign_in(&request, &state, problem))?;
+    let is_for_account = super::account::is_returning(&request, &state, &returning).await?;
+    if !is_for_account {
+        sign_in::look(&state, &returning)
+            .await
+            .map_err(|problem| error::sign_in(&request, &state, problem))?;
+    }
     let name = form.get("username").unwrap_or_default();
     let password = form.get("password").unwrap_or_default().to_owned();
     let address = ClientAddress::of(&request);
@@ -70,6 +73,9 @@ pub(crate) async fn submit(
             return show(&request, &state, &returning, name, Some(problem)).await;
         }
     };
+    if is_for_account {
+        return super::account::arrive(&request, &state, &returning, &identity).await;
+    }
     let granted = sign_in::finish(&state, &returning, &identity)
         .await
         .map_err(|problem| error::sign_in(&request, &state, problem))?;
@@ -85,9 +91,14 @@ async fn show(
     username: &str,
     problem: Option<LocalError>,
 ) -> error::Answer {
-    let authorization = sign_in::look(state, returning)
-        .await
-        .map_err(|problem| error::sign_in(request, state, problem))?;
+    let service = if super::account::is_returning(request, state, returning).await? {
+        "your account".to_owned()
+    } else {
+        let authorization = sign_in::look(state, returning)
+            .await
+            .map_err(|problem| error::sign_in(request, state, problem))?;
+        authorization.request.service.to_string()
+    };
     let status = match problem {
         None => StatusCode::OK,
         Some(LocalError::Wrong) => StatusCode::UNAUTHORIZED,
@@ -99,7 +110,7 @@ async fn show(
     });
     let shown: String = username.chars().take(64).collect();
     let page = LoginPage {
-        service: authorization.request.service.as_str(),
+        service: &service,
         state: &returning.state.expose(),
         username: &shown,
         problem: text,

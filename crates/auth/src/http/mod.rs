@@ -1,5 +1,6 @@
 //! One file per endpoint: parse, call a flow, render.
 
+pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod authorize;
 pub(crate) mod callback;

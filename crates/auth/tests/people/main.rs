@@ -9,4 +9,5 @@
 
 mod gateway;
 
+mod account;
 mod membership;

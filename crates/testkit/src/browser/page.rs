@@ -88,6 +88,17 @@ impl Page {
             })
     }
 
+    /// All forms of the page.
+    ///
+    /// # Errors
+    ///
+    /// Never for these selectors.
+    pub fn forms(&self) -> Result<Vec<Form>> {
+        let document = Html::parse_document(&self.body);
+        let forms = parse_selector("form")?;
+        document.select(&forms).map(Form::read).collect()
+    }
+
     /// Whether the page asks browsers not to say where they came from.
     pub(super) fn no_referrer(&self) -> bool {
         let header = self.headers.get(REFERRER_POLICY);
