@@ -103,15 +103,17 @@ def at_a_terminal(place: Path) -> None:
         terminal, theirs = pty.openpty()
         process = subprocess.Popen(command(there), env=environment(address, TERM="dumb"), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
         os.close(theirs)
-        shown = ""
+        shown, heard = "", 0
 
         def until(text: str) -> None:
-            nonlocal shown
+            """Reads on until the text comes, after what was waited for before."""
+            nonlocal shown, heard
             deadline = time.monotonic() + PATIENCE
-            while text not in shown:
-                assert time.monotonic() < deadline, f"no {text!r} in {shown!r}"
+            while (found := shown.find(text, heard)) < 0:
+                assert time.monotonic() < deadline, f"no {text!r} in {shown[heard:]!r}"
                 if select.select([terminal], [], [], 0.2)[0]:
                     shown += os.read(terminal, 4096).decode()
+            heard = found + len(text)
 
         def answer(question: str, text: str) -> None:
             until(question)
@@ -119,7 +121,6 @@ def at_a_terminal(place: Path) -> None:
 
         answer("Domain", "not a domain")
         until("is no domain")
-        shown = ""
         answer("Domain", "localhost")
         answer("client id", APP["client_id"])
         answer("client secret", APP["client_secret"])

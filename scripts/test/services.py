@@ -16,7 +16,8 @@ CALLS = {
     "mcp-echo": ("echo", {"message": "hello from the stack"}, "hello from the stack"),
     "mcp-time": ("get_current_time", {"timezone": "UTC"}, "UTC"),
     "mcp-everything": ("get-sum", {"a": 20, "b": 22}, "42"),
-    "mcp-memory": ("create_entities", {"entities": [{"name": "gateway", "entityType": "program", "observations": ["it runs"]}]}, "gateway"),
+    # A name of its own each time: what is there already would not be created.
+    "mcp-memory": ("create_entities", {"entities": [{"name": f"gateway {secrets.token_hex(4)}", "entityType": "program", "observations": ["it runs"]}]}, "gateway"),
     "mcp-fetchs": ("fetch", {"url": "http://127.0.0.1:1/"}, ""),
 }
 

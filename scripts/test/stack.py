@@ -213,6 +213,7 @@ def added_and_removed(stack: Stack) -> None:
         assert refused.returncode != 0 and said in refused.stderr, f"just {' '.join(arguments)}: {refused.returncode} {refused.stderr}"
     stack.just("remove", "notes")
     assert "mcp-notes" not in stack.compose("ps", "--all")
+    run(["docker", "volume", "rm", f"{PROJECT}_mcp-notes"])
 
 
 def unguarded_is_found(stack: Stack, place: Path) -> None:
