@@ -19,12 +19,7 @@ async fn the_mcp_endpoint_answers_nonsense_from_a_signed_in_person() -> Result<(
         .await?;
     let http = network::http_client()?;
     let port = gateway.public_address().port();
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let granted = registered
         .authorize(&gateway.person()?)
         .await?
@@ -112,12 +107,7 @@ async fn a_child_that_dies_fails_its_call_at_once_and_the_next_session_has_a_new
 {
     let scripted = binaries::built("scripted-server").display().to_string();
     let gateway = Gateway::start().with_service("mcp-bad", [scripted]).await?;
-    let registered = gateway
-        .client("mcp-bad")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-bad").await?;
     let granted = registered
         .authorize(&gateway.person()?)
         .await?

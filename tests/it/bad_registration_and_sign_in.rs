@@ -79,12 +79,7 @@ async fn registration_answers_every_mistake_with_json() -> Result<()> {
 async fn authorize_shows_a_page_for_a_wrong_client_or_redirect_and_redirects_other_errors()
 -> Result<()> {
     let gateway = Gateway::start().with_echo().await?;
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let person = gateway.person()?;
     person.browser.stop_at(&registered.redirect_uri);
     let (good, _) = registered.authorization_url()?;
@@ -157,12 +152,7 @@ async fn the_token_endpoint_refuses_with_the_registered_codes_and_a_replay_revok
         .await?;
     let http = network::http_client()?;
     let port = gateway.public_address().port();
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let authorized = registered.authorize(&gateway.person()?).await?;
     let client_id = authorized.registered.client_id()?.to_owned();
     let token = || gateway.auth_url("/token").map(|url| http.post(url));

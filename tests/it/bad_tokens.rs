@@ -19,12 +19,7 @@ async fn forged_and_foreign_tokens_are_refused_alike() -> Result<()> {
     let gateway = Gateway::start().with_echo().await?;
     let http = network::http_client()?;
     let port = gateway.public_address().port();
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let granted = registered
         .authorize(&gateway.person()?)
         .await?
@@ -103,12 +98,7 @@ async fn an_expired_token_is_refused_and_the_refresh_token_helps() -> Result<()>
         .with_auth_setting("ACCESS_TOKEN_LIFETIME", "10")
         .with_echo()
         .await?;
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let mut granted = registered
         .authorize(&gateway.person()?)
         .await?

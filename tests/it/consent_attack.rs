@@ -15,12 +15,7 @@ async fn no_code_comes_from_a_browser_that_did_not_consent() -> Result<()> {
     let gateway = Gateway::start().with_provider(provider).with_echo().await?;
     let github = gateway.github.as_ref().context("GitHub")?;
     github.set_approval(Approval::Automatic("octocat".to_owned()));
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
 
     // GitHub approves everything by itself, and still there is no way around our page.
     let attacker = gateway.person()?;
@@ -66,12 +61,7 @@ async fn no_code_comes_from_a_browser_that_did_not_consent() -> Result<()> {
 #[tokio::test]
 async fn a_consent_counts_only_with_its_token_its_cookie_and_from_our_own_page() -> Result<()> {
     let gateway = Gateway::start().with_echo().await?;
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let (url, _) = registered.authorization_url()?;
     let person = gateway.person()?;
     person.browser.stop_at(&registered.redirect_uri);

@@ -182,12 +182,7 @@ async fn whatever_asks_without_a_token_gets_the_challenge_and_is_never_redirecte
         }
     }
     // Signed in, both spellings are the same endpoint.
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let granted = registered
         .authorize(&gateway.person()?)
         .await?
@@ -252,12 +247,7 @@ async fn a_client_in_a_browser_may_ask_every_open_endpoint() -> Result<()> {
         );
     }
     // A page of that origin does the whole of it; a page of another origin is refused although it has a token.
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let granted = registered
         .authorize(&gateway.person()?)
         .await?

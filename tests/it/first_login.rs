@@ -33,12 +33,7 @@ async fn finds_its_way_calls_fetch_refreshes_and_is_revoked(gateway: &Gateway) -
     let site = Site::start()?;
     let person = gateway.person()?;
 
-    let registered = gateway
-        .client("mcp-fetch")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-fetch").await?;
     let mut granted = registered.authorize(&person).await?.token().await?;
     let session = granted.session().await?;
     assert_eq!(
@@ -87,12 +82,7 @@ async fn a_token_opens_one_service_only_whatever_the_host_is_spelt_like() -> Res
         .with_service("mcp-one", [echo.clone()])
         .with_service("mcp-two", [echo])
         .await?;
-    let registered = gateway
-        .client("mcp-one")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-one").await?;
     let granted = registered
         .authorize(&gateway.person()?)
         .await?

@@ -20,12 +20,7 @@ async fn who_is_on_the_list_comes_in_who_is_not_is_refused() -> Result<()> {
     let gateway = Gateway::start().with_provider(provider).with_echo().await?;
     let github = gateway.github.as_ref().context("GitHub")?;
 
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let granted = registered
         .clone()
         .authorize(&gateway.person()?)
@@ -77,12 +72,7 @@ async fn who_says_no_at_github_or_at_our_page_gives_no_code() -> Result<()> {
         allowed: "*".to_owned(),
     };
     let gateway = Gateway::start().with_provider(provider).with_echo().await?;
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
 
     let (url, pkce) = registered.authorization_url()?;
     let back = gateway
@@ -113,12 +103,7 @@ async fn when_github_fails_the_person_is_told_and_can_try_again() -> Result<()> 
     let gateway = Gateway::start().with_provider(provider).with_echo().await?;
     let github = gateway.github.as_ref().context("GitHub")?;
     github.set_approval(Approval::Automatic("octocat".to_owned()));
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
 
     for condition in [Condition::Failing, Condition::Slow(Duration::from_secs(15))] {
         let person = gateway.person()?;
@@ -162,12 +147,7 @@ async fn members_of_a_listed_organisation_come_in() -> Result<()> {
         .with_auth_setting("ALLOWED_GITHUB_ORGS", "acme")
         .with_echo()
         .await?;
-    let registered = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-echo").await?;
     let back = async |login: &str| {
         let (url, _) = registered.authorization_url()?;
         let person = gateway.person_named(login)?;

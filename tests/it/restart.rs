@@ -25,12 +25,7 @@ async fn on_redis_a_signed_in_person_survives_a_kill_of_both() -> Result<()> {
 async fn survives(store: Store, mut redis: Option<RedisServer>) -> Result<()> {
     let site = Site::start()?;
     let mut gateway = Gateway::start().with_store(store).with_fetch().await?;
-    let registered = gateway
-        .client("mcp-fetch")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-fetch").await?;
     let signed_in = registered
         .clone()
         .authorize(&gateway.person()?)

@@ -24,16 +24,7 @@ async fn a_rolling_restart_of_two_instances_fails_no_request() -> Result<()> {
         .with_auth_setting("SHUTDOWN_DRAIN", "2")
         .with_echo()
         .await?;
-    let mut granted = gateway
-        .client("mcp-echo")?
-        .discover()
-        .await?
-        .register()
-        .await?
-        .authorize(&gateway.person()?)
-        .await?
-        .token()
-        .await?;
+    let mut granted = gateway.sign_in("mcp-echo").await?;
     let stop = Arc::new(AtomicBool::new(false));
     let done = Arc::new(AtomicUsize::new(0));
     let mut callers = Vec::new();

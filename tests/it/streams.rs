@@ -22,12 +22,7 @@ async fn gateway() -> Result<Gateway> {
 }
 
 async fn sign_in(gateway: &Gateway, person: &Person) -> Result<Granted> {
-    let registered = gateway
-        .client("mcp-scripted")?
-        .discover()
-        .await?
-        .register()
-        .await?;
+    let registered = gateway.register("mcp-scripted").await?;
     registered.authorize(person).await?.token().await
 }
 

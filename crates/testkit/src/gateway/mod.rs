@@ -12,7 +12,7 @@ use url::Url;
 
 pub use self::setup::{Provider, Setup, Store};
 use crate::github::GitHub;
-use crate::mcp_client::McpClient;
+use crate::mcp_client::{Granted, McpClient, Registered};
 use crate::person::{Credentials, Person};
 use crate::process::{Logs, Process};
 use crate::traefik::Traefik;
@@ -148,6 +148,25 @@ impl Gateway {
     /// If no HTTP client can be built.
     pub fn client(&self, service: &str) -> Result<McpClient> {
         McpClient::new(self.mcp_url(service)?)
+    }
+
+    /// A client that found its way from the address of a service and registered.
+    ///
+    /// # Errors
+    ///
+    /// If discovery or registration is refused.
+    pub async fn register(&self, service: &str) -> Result<Registered> {
+        self.client(service)?.discover().await?.register().await
+    }
+
+    /// The same, for which [`Gateway::person`] agreed and signed in, with its first tokens.
+    ///
+    /// # Errors
+    ///
+    /// If any step on the way is refused.
+    pub async fn sign_in(&self, service: &str) -> Result<Granted> {
+        let registered = self.register(service).await?;
+        registered.authorize(&self.person()?).await?.token().await
     }
 
     /// The ids of the processes that serve; their groups hold every child.
