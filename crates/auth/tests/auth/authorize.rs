@@ -122,7 +122,7 @@ async fn other_mistakes_are_told_to_the_client() {
     assert_snapshot!(refused(&[("code_challenge_method", "plain")]).await, @"invalid_request: code_challenge_method must be S256");
     assert_snapshot!(refused(&[("code_challenge", "short")]).await, @"invalid_request: code_challenge must be a SHA-256 as 43 characters of base64url");
     assert_snapshot!(refused(&[("response_type", "")]).await, @"invalid_request: response_type is missing; it must be code");
-    // Upstream fault 11: a part of a word passed.
+    // A fault of the Python gateway: a part of a word passed.
     assert_snapshot!(refused(&[("response_type", "c")]).await, @"unsupported_response_type: response_type must be code");
     assert_snapshot!(refused(&[("response_type", "token")]).await, @"unsupported_response_type: response_type must be code");
     assert_snapshot!(refused(&[("response_type", "code id_token")]).await, @"unsupported_response_type: response_type must be code");
@@ -317,7 +317,7 @@ async fn pages_carry_headers_that_keep_them_from_being_framed_stored_or_scripted
     }
 }
 
-/// Upstream fault 8: what a client said stood unescaped in the page.
+/// A fault of the Python gateway: what a client said stood unescaped in the page.
 #[tokio::test]
 async fn what_clients_say_is_escaped() {
     let auth = Auth::start().await;

@@ -10,7 +10,7 @@ use crate::sign_in::{
 };
 use crate::token::{changed, redeem};
 
-/// Upstream fault 1: the secret of a confidential client was not asked for.
+/// A fault of the Python gateway: the secret of a confidential client was not asked for.
 #[tokio::test]
 async fn a_confidential_client_must_show_its_secret() {
     let auth = Auth::start().await;
@@ -39,7 +39,7 @@ async fn a_confidential_client_must_show_its_secret() {
     assert_eq!(redeem(&auth, &client, &code, &[]).await.status, 200);
 }
 
-/// Upstream fault 13: Basic was advertised and answered 422.
+/// A fault of the Python gateway: Basic was advertised and answered 422.
 #[tokio::test]
 async fn a_wrong_secret_in_the_header_is_told_with_a_challenge() {
     let auth = Auth::start().await;

@@ -42,7 +42,7 @@ fn what_is_missing_is_named_with_the_way_to_get_it() {
     assert_snapshot!(github(&[("GITHUB_CLIENT_SECRET", "")]), @"mcp-auth: GITHUB_CLIENT_SECRET (github.client_secret in gateway.toml) is not set. Make one on the page of the OAuth app at https://github.com/settings/developers.");
 }
 
-/// Upstream fault 9: an empty list let everybody in.
+/// A fault of the Python gateway: an empty list let everybody in.
 #[test]
 fn github_without_a_list_does_not_start() {
     assert_snapshot!(github(&[("ALLOWED_GITHUB_USERS", "")]), @"mcp-auth: ALLOWED_GITHUB_USERS (github.allowed_users in gateway.toml) is not set. Set ALLOWED_GITHUB_USERS=your-name, or ALLOWED_GITHUB_ORGS or ALLOWED_GITHUB_TEAMS; * admits everybody who has a GitHub account.");

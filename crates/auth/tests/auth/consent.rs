@@ -209,7 +209,7 @@ async fn neither_yes_nor_no_is_asked_again_and_changes_nothing() {
     assert_eq!(decide(&auth, &held, "approve").await.status, 303);
 }
 
-/// Upstream fault 6: a remembered sign-in gave any client a code without a question.
+/// A fault of the Python gateway: a remembered sign-in gave any client a code without a question.
 #[tokio::test]
 async fn no_code_is_issued_without_an_approval() {
     let auth = Auth::start().await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::service::{AUTH, Auth, OTHER_RESOURCE};
 use crate::sign_in::signed_in;
 
-/// Upstream fault 19: tokens did not name their key.
+/// A fault of the Python gateway: tokens did not name their key.
 #[tokio::test]
 async fn the_claims_of_a_token_are_these() {
     let auth = Auth::start().await;
@@ -77,7 +77,7 @@ fn own_key() -> (EncodingKey, Value) {
     (EncodingKey::from_ec_der(private.as_ref()), jwk)
 }
 
-/// Upstream fault 5, and the classics of JWT (RFC 8725 section 2).
+/// A fault of the Python gateway, and the classics of JWT (RFC 8725 section 2).
 #[expect(clippy::too_many_lines, reason = "one table of forgeries")]
 #[tokio::test]
 async fn forged_tokens_open_nothing() {

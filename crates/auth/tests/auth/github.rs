@@ -153,7 +153,7 @@ async fn a_changed_state_gives_no_code() {
     assert_eq!(granted.status, 303, "{granted:?}");
 }
 
-/// Upstream fault 16: a refusal at GitHub became a 422.
+/// A fault of the Python gateway: a refusal at GitHub became a 422.
 #[tokio::test]
 async fn a_refusal_at_github_is_told_to_the_client() {
     let fixture = start(&[]).await;
@@ -201,7 +201,7 @@ async fn while_github_is_away_sessions_go_on() {
     assert_eq!(refreshed.status, 200);
 }
 
-/// Upstream fault 9: a name taken off the list kept its tokens.
+/// A fault of the Python gateway: a name taken off the list kept its tokens.
 #[tokio::test]
 async fn a_name_taken_off_the_list_is_out_after_the_restart() {
     let store = tempfile::tempdir().unwrap();
@@ -278,7 +278,7 @@ async fn whoever_takes_over_a_listed_name_is_not_let_in() {
     assert_eq!(refused.parameter("code"), None);
 }
 
-/// Upstream fault 9: names were compared with their case.
+/// A fault of the Python gateway: names were compared with their case.
 #[tokio::test]
 async fn names_and_teams_are_compared_as_github_does() {
     for (list, value, login, is_admitted) in [

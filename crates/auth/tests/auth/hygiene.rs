@@ -269,7 +269,7 @@ async fn secrets_of_a_whole_session(auth: &Auth) -> Vec<String> {
     secrets
 }
 
-/// Upstream fault 4: refresh tokens were kept in the clear.
+/// A fault of the Python gateway: refresh tokens were kept in the clear.
 #[tokio::test]
 async fn nothing_in_the_store_is_of_use_to_a_thief() {
     let auth = Auth::start_with(&[("STORE", "redb"), ("STORE_PATH", "auth.redb")]).await;
@@ -287,7 +287,7 @@ async fn nothing_in_the_store_is_of_use_to_a_thief() {
     }
 }
 
-/// Upstream fault 10: states and tokens stood in the logs.
+/// A fault of the Python gateway: states and tokens stood in the logs.
 #[tokio::test]
 async fn no_secret_is_logged_at_any_level() {
     let auth = Auth::start_with(&[("LOG_LEVEL", "trace")]).await;

@@ -48,7 +48,7 @@ async fn the_right_password_leads_back_to_the_client() {
     assert_eq!(granted.parameter("iss").as_deref(), Some(ISSUER));
 }
 
-/// Upstream fault 16: a redirect with a query was broken, `state` was not encoded.
+/// A fault of the Python gateway: a redirect with a query was broken, `state` was not encoded.
 #[tokio::test]
 async fn the_query_of_a_redirect_is_kept() {
     let auth = Auth::start().await;

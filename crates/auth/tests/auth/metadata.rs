@@ -161,7 +161,7 @@ async fn a_protected_resource_names_the_address_that_was_asked() {
     assert_eq!(other.text("resource"), "http://mcp-echo.localhost:8080/mcp");
 }
 
-/// Upstream fault 12: no RFC 9728 document, other issuers on other hosts.
+/// A fault of the Python gateway: no RFC 9728 document, other issuers on other hosts.
 #[tokio::test]
 async fn the_issuer_is_the_same_text_everywhere() {
     let auth = Auth::start().await;

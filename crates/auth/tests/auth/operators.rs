@@ -146,7 +146,7 @@ async fn introspect(auth: &Auth, id: &str, secret: &str, token: &str) -> Answer 
     answer(request).await
 }
 
-/// RFC 7662, and upstream fault 2: any client could ask about any token.
+/// RFC 7662, and a fault of the Python gateway: any client could ask about any token.
 #[tokio::test]
 async fn a_resource_server_learns_about_tokens_for_it_and_nothing_of_others() {
     let ((fetch, fetch_hash), (echo, echo_hash), (user, user_hash)) =

@@ -96,7 +96,7 @@ const REFUSED: [(&str, &str); 46] = [
     (WEB, "javascript:alert(1)//https://app.example/cb"),
 ];
 
-/// Upstream fault 15: the port of a loopback redirect had to match.
+/// A fault of the Python gateway: the port of a loopback redirect had to match.
 #[tokio::test]
 async fn redirects_of_clients_in_use_lead_to_the_consent_page() {
     let auth = Auth::start().await;

@@ -17,7 +17,7 @@ async fn refresh(auth: &Auth, client: &Client, token: &str) -> Answer {
     auth.post("/token", &refreshing(client, token)).await
 }
 
-/// Upstream fault 4: refresh tokens never rotated.
+/// A fault of the Python gateway: refresh tokens never rotated.
 #[tokio::test]
 async fn each_use_gives_a_new_refresh_token() {
     let auth = Auth::start().await;
@@ -114,7 +114,7 @@ async fn fifty_refreshes_at_once_without_grace_leave_no_live_token() {
     assert_eq!(refused.refusal(), "400 invalid_grant");
 }
 
-/// Upstream fault 2: another client used the refresh token.
+/// A fault of the Python gateway: another client used the refresh token.
 #[tokio::test]
 async fn another_clients_refresh_token_is_refused_and_lives_on() {
     let auth = Auth::start_with(&[("REFRESH_GRACE", "0")]).await;
@@ -145,7 +145,7 @@ async fn a_public_client_may_leave_out_its_id() {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// Upstream fault 1: a confidential client's tokens were refreshed without its secret.
+/// A fault of the Python gateway: a confidential client's tokens were refreshed without its secret.
 #[tokio::test]
 async fn a_confidential_client_must_show_its_secret() {
     let auth = Auth::start().await;

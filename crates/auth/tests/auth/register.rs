@@ -34,7 +34,7 @@ pub(crate) fn shown(answer: &Answer) -> String {
     answer.shown(&replacements)
 }
 
-/// Clients that parse strictly refuse `null` and missing members (upstream fault 14).
+/// Clients that parse strictly refuse `null` and missing members, a fault of the Python gateway.
 #[tokio::test]
 async fn every_default_is_filled_in_and_nothing_is_null() {
     let auth = Auth::start().await;
@@ -83,7 +83,7 @@ async fn every_default_is_filled_in_and_nothing_is_null() {
     "#);
 }
 
-/// Upstream fault 13: public clients got secrets, and `none` was not offered.
+/// A fault of the Python gateway: public clients got secrets, and `none` was not offered.
 #[tokio::test]
 async fn a_public_client_gets_no_secret() {
     let auth = Auth::start().await;
@@ -199,7 +199,7 @@ async fn foreign_scopes_and_grants_are_narrowed_and_not_refused() {
     assert_eq!(answer.text("scope"), "mcp offline_access");
 }
 
-/// Upstream fault 7: look-alikes of loopback, `javascript:`, `data:` and fragments were accepted.
+/// A fault of the Python gateway: look-alikes of loopback, `javascript:`, `data:` and fragments were accepted.
 #[tokio::test]
 async fn dangerous_redirects_are_refused() {
     let auth = Auth::start().await;
@@ -286,7 +286,7 @@ async fn wrong_metadata_is_refused() {
     );
     assert_snapshot!(refused("grant_types", json!(["implicit"])).await, @"grant_types must contain authorization_code or the device grant of RFC 8628");
     assert_snapshot!(refused("response_types", json!(["token"])).await, @"response_types must contain code");
-    // Upstream fault 11: a part of a word passed.
+    // A fault of the Python gateway: a part of a word passed.
     refused("response_types", json!(["c"])).await;
     assert_snapshot!(refused("logo_uri", json!("javascript:alert(1)")).await, @"logo_uri must be an https or http URL");
     assert_snapshot!(refused("client_name", json!("a\u{202e}b")).await, @"client_name must not contain control, invisible or direction-changing characters");

@@ -116,7 +116,7 @@ async fn an_access_token_or_a_client_secret_manages_no_registration() {
     }
 }
 
-/// Upstream fault 4: refresh tokens survived the deletion of their client.
+/// A fault of the Python gateway: refresh tokens survived the deletion of their client.
 #[tokio::test]
 async fn deleting_a_client_ends_its_tokens_at_once() {
     let auth = Auth::start().await;
@@ -197,7 +197,7 @@ async fn replaced(auth: &Auth, client: &Client, token: &str, metadata: Value) ->
     answer(request.json(&metadata)).await
 }
 
-/// Upstream fault 17: an update reset the lifetime, took any grant and gave no registration token back.
+/// A fault of the Python gateway: an update reset the lifetime, took any grant and gave no registration token back.
 #[tokio::test]
 async fn an_update_replaces_everything_and_renews_the_registration_token() {
     let auth = Auth::start().await;

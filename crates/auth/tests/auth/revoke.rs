@@ -92,7 +92,7 @@ async fn revoking_the_same_access_token_again_and_again_changes_nothing_more() {
     assert_eq!(auth.verify(&second.access).await.status, 200);
 }
 
-/// Upstream fault 2: a client revoked another one's token.
+/// A fault of the Python gateway: a client revoked another one's token.
 #[tokio::test]
 async fn another_clients_token_lives_on_and_the_answer_does_not_tell() {
     let auth = Auth::start().await;
@@ -126,7 +126,7 @@ async fn what_is_no_token_is_no_error() {
     assert_eq!(auth.post("/revoke", &with_hint).await.status, 200);
 }
 
-/// Upstream fault 1: a confidential client's tokens were revoked without its secret.
+/// A fault of the Python gateway: a confidential client's tokens were revoked without its secret.
 #[tokio::test]
 async fn the_client_is_known_as_at_the_token_endpoint() {
     let auth = Auth::start().await;

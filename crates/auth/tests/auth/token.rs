@@ -93,7 +93,7 @@ async fn a_client_without_the_refresh_grant_gets_no_refresh_token() {
     assert_eq!(answer.json().get("refresh_token"), None);
 }
 
-/// Upstream fault 2: a code was redeemed by another client.
+/// A fault of the Python gateway: a code was redeemed by another client.
 #[tokio::test]
 async fn wrong_unknown_and_foreign_codes_get_the_same_answer() {
     let auth = Auth::start().await;
@@ -144,7 +144,7 @@ async fn a_wrong_redirect_is_refused_and_a_missing_one_is_not() {
     assert_eq!(taken.status, 200);
 }
 
-/// Upstream fault 3: PKCE was optional.
+/// A fault of the Python gateway: PKCE was optional.
 #[tokio::test]
 async fn a_wrong_verifier_does_not_cost_the_code_until_the_third_time() {
     let auth = Auth::start().await;
@@ -245,7 +245,7 @@ async fn another_resource_than_the_granted_one_is_refused() {
     assert_eq!(taken.status, 200, "{taken:?}");
 }
 
-/// Upstream faults 15 and 17: 422 in place of OAuth errors, no `Cache-Control`.
+/// A fault of the Python gateway: 422 in place of OAuth errors, no `Cache-Control`.
 #[tokio::test]
 async fn malformed_requests_are_refused_by_their_shape() {
     let auth = Auth::start().await;
@@ -330,7 +330,7 @@ async fn malformed_requests_are_refused_by_their_shape() {
     assert_eq!(redeem(&auth, &client, &code, &[]).await.status, 200);
 }
 
-/// Upstream fault 3: two racers both redeemed.
+/// A fault of the Python gateway: two racers both redeemed.
 #[tokio::test]
 async fn a_hundred_redemptions_at_once_open_one_session() {
     let auth = Auth::start().await;

@@ -31,7 +31,7 @@ async fn a_good_token_is_200_with_each_identity_header_once() {
     assert_eq!(again.shown(&[]), first.shown(&[]));
 }
 
-/// Upstream fault 12: the 401 did not tell where to go.
+/// A fault of the Python gateway: the 401 did not tell where to go.
 #[tokio::test]
 async fn without_a_token_the_answer_tells_where_to_get_one() {
     let auth = Auth::start().await;
@@ -79,7 +79,7 @@ async fn with_authorization(auth: &Auth, values: &[&str]) -> Answer {
     answer(request).await
 }
 
-/// Upstream fault 17: `bearer` in lower case was refused.
+/// A fault of the Python gateway: `bearer` in lower case was refused.
 #[tokio::test]
 async fn there_is_one_header_with_one_bearer_token() {
     let auth = Auth::start().await;
@@ -151,7 +151,7 @@ async fn a_token_in_the_query_or_a_cookie_is_not_looked_at() {
     assert_eq!(answer(in_cookie).await.shown(&[]), without.shown(&[]));
 }
 
-/// Upstream fault 5: one token opened every service.
+/// A fault of the Python gateway: one token opened every service.
 #[tokio::test]
 async fn a_token_for_one_service_opens_no_other() {
     let auth = Auth::start().await;

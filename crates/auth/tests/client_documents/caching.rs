@@ -15,7 +15,7 @@ async fn setting() -> (Remote, LookUp) {
 }
 
 #[tokio::test]
-async fn a_4_5_a_document_is_kept_as_http_says_between_a_minute_and_a_day() {
+async fn a_document_is_kept_as_http_says_between_a_minute_and_a_day() {
     for (headers, seconds) in [
         (&["Cache-Control: max-age=600"][..], 600),
         (&["Cache-Control: public, max-age=600"], 600),
@@ -40,7 +40,7 @@ async fn a_4_5_a_document_is_kept_as_http_says_between_a_minute_and_a_day() {
 }
 
 #[tokio::test]
-async fn a_4_5_a_failure_is_remembered_for_half_a_minute_and_never_as_a_client() {
+async fn a_failure_is_remembered_for_half_a_minute_and_never_as_a_client() {
     let mut wrong = document();
     wrong["client_id"] = json!("https://other.example/");
     for reaction in [
@@ -61,7 +61,7 @@ async fn a_4_5_a_failure_is_remembered_for_half_a_minute_and_never_as_a_client()
 }
 
 #[tokio::test]
-async fn a_4_5_a_document_that_went_bad_does_not_live_on() {
+async fn a_document_that_went_bad_does_not_live_on() {
     let (remote, look_up) = setting().await;
     assert!(look_up.of(CLIENT).await.is_ok());
     look_up.clock.advance(300);
@@ -70,7 +70,7 @@ async fn a_4_5_a_document_that_went_bad_does_not_live_on() {
 }
 
 #[tokio::test]
-async fn a_4_6_a_document_that_many_ask_for_is_fetched_once() {
+async fn a_document_that_many_ask_for_is_fetched_once() {
     let (remote, look_up) = setting().await;
     remote.hold(Duration::from_millis(200));
     let look_up = Arc::new(look_up);
@@ -87,7 +87,7 @@ async fn a_4_6_a_document_that_many_ask_for_is_fetched_once() {
 }
 
 #[tokio::test]
-async fn a_4_6_at_most_four_documents_are_fetched_at_once() {
+async fn at_most_four_documents_are_fetched_at_once() {
     let (remote, look_up) = setting().await;
     remote.hold(Duration::from_millis(300));
     let look_up = Arc::new(look_up);
@@ -106,7 +106,7 @@ async fn a_4_6_at_most_four_documents_are_fetched_at_once() {
 }
 
 #[tokio::test]
-async fn a_4_6_one_host_is_asked_twenty_times_in_a_minute() {
+async fn one_host_is_asked_twenty_times_in_a_minute() {
     let (remote, look_up) = setting().await;
     let mut refused = 0;
     for number in 0..40 {

@@ -30,7 +30,7 @@ async fn outcome(reaction: Reaction) -> Result<String, DocumentError> {
 }
 
 #[tokio::test]
-async fn a_4_3_the_request_is_a_plain_get_with_a_fixed_user_agent() {
+async fn the_request_is_a_plain_get_with_a_fixed_user_agent() {
     let (remote, network, look_up) = setting().await;
     let metadata = look_up.of(CLIENT).await.unwrap();
     assert_eq!(metadata.client_name, "Example");
@@ -53,7 +53,7 @@ async fn a_4_3_the_request_is_a_plain_get_with_a_fixed_user_agent() {
 }
 
 #[tokio::test]
-async fn a_4_3_a_proxy_of_the_environment_is_not_used() {
+async fn a_proxy_of_the_environment_is_not_used() {
     let child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -72,7 +72,7 @@ async fn a_4_3_a_proxy_of_the_environment_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_4_1_a_url_that_may_not_name_a_client_is_not_fetched() {
+async fn a_url_that_may_not_name_a_client_is_not_fetched() {
     let (remote, _network, look_up) = setting().await;
     for (id, expected) in [
         ("https://client.example/c#x", InvalidDocumentUrl::Fragment),
@@ -99,7 +99,7 @@ async fn a_4_1_a_url_that_may_not_name_a_client_is_not_fetched() {
 }
 
 #[tokio::test]
-async fn a_4_2_the_document_must_be_the_urls_own_and_hold_no_secret() {
+async fn the_document_must_be_the_urls_own_and_hold_no_secret() {
     for (member, value, expected) in [
         (
             "client_id",
@@ -153,7 +153,7 @@ async fn a_4_2_the_document_must_be_the_urls_own_and_hold_no_secret() {
 }
 
 #[tokio::test]
-async fn a_4_3_a_redirect_is_not_followed() {
+async fn a_redirect_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         let (remote, _network, look_up) = setting().await;
         let elsewhere = "Location: https://other.example/oauth/client.json";
@@ -171,7 +171,7 @@ async fn a_4_3_a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_4_3_only_200_is_an_answer() {
+async fn only_200_is_an_answer() {
     let text = document().to_string();
     let with = |status| answer(status, &["Content-Type: application/json"], &text);
     for status in [201, 203, 400, 401, 404, 410] {
@@ -191,7 +191,7 @@ async fn a_4_3_only_200_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_4_3_only_json_is_read() {
+async fn only_json_is_read() {
     let text = document().to_string();
     for content_type in [
         "Content-Type: application/json",
@@ -229,7 +229,7 @@ async fn a_4_3_only_json_is_read() {
 }
 
 #[tokio::test]
-async fn a_4_3_five_kib_are_read_and_no_more() {
+async fn five_kib_are_read_and_no_more() {
     let padded = |length: usize| {
         let text = document().to_string();
         let padding = " ".repeat(length - text.len());
@@ -254,7 +254,7 @@ async fn a_4_3_five_kib_are_read_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_4_3_a_slow_host_is_given_up_after_three_seconds() {
+async fn a_slow_host_is_given_up_after_three_seconds() {
     let text = document().to_string();
     let Reaction::Bytes(bytes) = answer(200, &["Content-Type: application/json"], &text) else {
         panic!("an answer is bytes");
@@ -272,7 +272,7 @@ async fn a_4_3_a_slow_host_is_given_up_after_three_seconds() {
 }
 
 #[tokio::test]
-async fn a_4_3_the_certificate_must_be_trusted_and_for_this_host() {
+async fn the_certificate_must_be_trusted_and_for_this_host() {
     let (remote, other) = (Remote::start().await, Remote::start().await);
     let distrusting = LookUp::new(&TestNetwork::trusting(&remote, &other));
     assert_eq!(
@@ -289,7 +289,7 @@ async fn a_4_3_the_certificate_must_be_trusted_and_for_this_host() {
 }
 
 #[tokio::test]
-async fn a_4_4_no_connection_goes_to_an_address_that_is_not_public() {
+async fn no_connection_goes_to_an_address_that_is_not_public() {
     let (remote, network, look_up) = setting().await;
     for (number, address) in [
         "0.0.0.0",
@@ -337,7 +337,7 @@ async fn a_4_4_no_connection_goes_to_an_address_that_is_not_public() {
 }
 
 #[tokio::test]
-async fn a_4_4_a_name_that_changes_its_address_is_caught_at_the_connection() {
+async fn a_name_that_changes_its_address_is_caught_at_the_connection() {
     let (remote, network, look_up) = setting().await;
     network.name("client.example", &[&[PUBLIC], &["127.0.0.1"], &[PUBLIC]]);
     // The address that was found good is the one that is connected to: nothing is resolved twice for one fetch.
@@ -366,7 +366,7 @@ async fn a_name_that_does_not_exist_is_a_host_that_does_not_answer() {
 }
 
 #[tokio::test]
-async fn a_4_8_a_policy_decides_whose_documents_are_fetched() {
+async fn a_policy_decides_whose_documents_are_fetched() {
     let remote = Remote::start().await;
     let network = TestNetwork::new(&remote);
     let off = LookUp::with_policy(&network, DocumentPolicy::Off);

@@ -15,7 +15,7 @@ async fn setting(changes: &[(&str, &str)]) -> (Remote, Arc<TestNetwork>, Service
 }
 
 #[tokio::test]
-async fn a_4_6_a_whole_session_needs_one_fetch_at_the_authorization_endpoint() {
+async fn a_whole_session_needs_one_fetch_at_the_authorization_endpoint() {
     let (remote, _network, service) = setting(&[]).await;
     let page = service.ask(CLIENT, REDIRECT).await;
     assert_eq!(remote.connections(), 1);
@@ -69,7 +69,7 @@ async fn a_client_is_stored_only_when_somebody_has_signed_in() {
 }
 
 #[tokio::test]
-async fn a_4_9_a_changed_document_is_asked_about_anew_and_its_old_redirects_end() {
+async fn a_changed_document_is_asked_about_anew_and_its_old_redirects_end() {
     let (remote, _network, service) = setting(&[]).await;
     let page = service.ask(CLIENT, REDIRECT).await;
     assert!(page.body.contains("<q>Example</q>"), "{page:?}");
@@ -92,7 +92,7 @@ async fn a_4_9_a_changed_document_is_asked_about_anew_and_its_old_redirects_end(
 }
 
 #[tokio::test]
-async fn a_4_10_the_consent_page_shows_the_host_and_warns_of_loopback() {
+async fn the_consent_page_shows_the_host_and_warns_of_loopback() {
     let (_remote, _network, service) = setting(&[]).await;
     let page = service.ask(CLIENT, REDIRECT).await;
     assert_eq!(page.status, 200);
@@ -107,7 +107,7 @@ async fn a_4_10_the_consent_page_shows_the_host_and_warns_of_loopback() {
 }
 
 #[tokio::test]
-async fn a_6_7_consent_is_asked_each_time() {
+async fn consent_is_asked_each_time() {
     let (_remote, _network, service) = setting(&[]).await;
     let page = service.ask(CLIENT, REDIRECT).await;
     service.sign_in(&page).await;
@@ -117,7 +117,7 @@ async fn a_6_7_consent_is_asked_each_time() {
 }
 
 #[tokio::test]
-async fn a_4_7_no_page_repeats_what_the_host_answered() {
+async fn no_page_repeats_what_the_host_answered() {
     let secret = "what-only-the-gateway-can-read";
     let mut wrong = document();
     wrong["redirect_uris"] = json!([format!("http://internal.example/{secret}")]);
@@ -241,7 +241,7 @@ async fn advertised(service: &Service) -> Value {
 }
 
 #[tokio::test]
-async fn a_4_8_what_is_advertised_is_what_is_accepted() {
+async fn what_is_advertised_is_what_is_accepted() {
     for (setting_value, is_advertised, status) in [
         ("any", true, 200),
         ("client.example,other.example", true, 200),
