@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The documentation agrees with the rest: links lead somewhere, every page is in the book, recipes and variables exist.
+"""The documentation agrees with the rest: links lead somewhere, every page is in the book, recipes, variables and named tests exist.
 
 Ends with a line `docs: N passed, N failed`.
 """
@@ -74,7 +74,66 @@ def variables_exist() -> None:
     assert not wrong, "nothing reads " + ", ".join(sorted(wrong))
 
 
-CHECKS = (links_lead_somewhere, every_page_is_in_the_book, recipes_exist, variables_exist)
+# An attribute that makes a test, then others, then the name of the function.
+TEST = re.compile(r"#\[(?:\w+::)*test\b[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:async\s+)?fn\s+(\w+)")
+
+
+def modules(path: Path) -> list[str]:
+    """What stands before the names of the tests in a file: the crate, or the program of tests, and the modules."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    parts = parts[3:] if parts[0] == "crates" and parts[2] == "tests" else [parts[1].replace("-", "_"), *parts[3:]] if parts[0] == "crates" else parts[1:]
+    return parts[:-1] if parts[-1] in ("mod", "lib", "main") else parts
+
+
+def all_tests() -> set[str]:
+    found = set()
+    files = [*ROOT.glob("crates/*/src/**/*.rs"), *ROOT.glob("crates/*/tests/**/*.rs"), *ROOT.glob("tests/it/*.rs")]
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    for path, text in texts.items():
+        inner = text.find("\nmod tests {")
+        for test in TEST.finditer(text):
+            inside = ["tests"] if 0 <= inner < test.start() else []
+            found.add("::".join([*modules(path), *inside, test[1]]))
+    # The behaviours that every store has are made into tests by a macro, once for each store.
+    macro = texts[ROOT / "crates/store/src/contract/mod.rs"]
+    behaviours = [name for part in re.findall(r"contract_tests!\(@ \$fixture:(.*?)\);", macro, re.DOTALL) for name in re.findall(r"\w+", part)]
+    for path, text in texts.items():
+        if "contract_tests!(" in text and "tests" in path.parts:
+            found |= {"::".join([*modules(path), name]) for name in behaviours}
+    return found
+
+
+def cells(row: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row.strip().strip("|"))]
+
+
+def named_tests_exist() -> None:
+    """In a table with a column "Test" each row names what shows it: `program::module::name` (also `crate::module::tests::name`), or a file."""
+    tests, wrong = all_tests(), []
+    for page in PAGES:
+        column = None
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.startswith("|"):
+                column = None
+                continue
+            row = cells(line)
+            if "Test" in row:
+                column = row.index("Test")
+                continue
+            if column is None or set("".join(row)) <= set("-: "):
+                continue
+            cell = row[column] if column < len(row) else ""
+            names = re.findall(r"`([^`]+)`", cell)
+            where = f"{page.relative_to(ROOT)}:{number}"
+            if not cell:
+                wrong.append(f"{where}: the column Test is empty")
+            for name in names:
+                if name not in tests if "::" in name else not (ROOT / name).exists():
+                    wrong.append(f"{where}: {name}")
+    assert not wrong, "no such test:\n" + "\n".join(wrong)
+
+
+CHECKS = (links_lead_somewhere, every_page_is_in_the_book, recipes_exist, variables_exist, named_tests_exist)
 
 
 def main() -> int:
