@@ -315,8 +315,7 @@ async fn a_refusal_of_auth_reaches_the_client_whole() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_preflight_never_meets_auth_and_refusals_can_be_read_by_browsers()
--> Result<()> {
+async fn a_preflight_never_meets_auth_and_refusals_can_be_read_by_browsers() -> Result<()> {
     let origin = "http://inspector.localhost:6274";
     let edge = Edge::start_with(&[("MCP_CORS_ORIGINS", origin)]).await?;
     edge.auth.set_answer(raw::answer(
