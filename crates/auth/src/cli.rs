@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use chassis::config::{Environment, Loaded};
+use chassis::config::{Environment, Loaded, Reference};
 use chassis::shutdown::Shutdown;
 use clap::{Parser, Subcommand};
 use oauth::secret::{ClientSecret, Plain};
@@ -15,7 +15,7 @@ use url::Url;
 use crate::admin::client::{AdminClient, private_address};
 use crate::admin::commands::{self, Admin, Manner};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, FILE_KEYS, SECTION, SETTINGS};
 use crate::doctor::Doctor;
 use crate::idp::local::hash_password;
 use crate::policy::{Source, Watch};
@@ -45,7 +45,11 @@ enum Command {
     /// Ask the running service whether it is ready; exit code 0 if it is.
     Healthcheck,
     /// Print every setting, its value and where it comes from; secrets are hidden.
-    Config,
+    Config {
+        /// Print what can be set, with defaults and a sentence each, as JSON; nothing is read.
+        #[arg(long)]
+        reference: bool,
+    },
     /// Read a password from standard input and print the hash for `LOCAL_USERS`.
     HashPassword,
     /// Make a secret for a client of `[operator_clients.NAME]` and print it with its hash.
@@ -103,7 +107,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Admin(command) => administer(arguments, command),
         Command::Doctor(doctor) => examine(arguments, doctor),
         Command::Healthcheck => healthcheck(arguments),
-        Command::Config => {
+        Command::Config { reference: true } => {
+            print(&serde_json::to_string_pretty(&reference())?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config { reference: false } => {
             print(&load(arguments, &source(arguments))?.table());
             Ok(ExitCode::SUCCESS)
         }
@@ -132,6 +140,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 )]
 fn print(text: &str) {
     println!("{}", text.trim_end());
+}
+
+fn reference() -> Reference {
+    Reference::new::<Config>("mcp-auth", SECTION, SETTINGS, FILE_KEYS)
 }
 
 fn source(arguments: &Arguments) -> Source {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use chassis::config::{Seconds, Secret, Setting};
+use chassis::config::{FileKey, Kind, Seconds, Secret, Section, Setting};
 use chassis::peer;
 use chassis::telemetry::{self, LogConfig};
 use serde::{Deserialize, Serialize};
@@ -155,6 +155,88 @@ section! {
     }
 }
 
+/// The part of `gateway.toml` that is this binary's: all but the table of `mcp-proxy`.
+pub const SECTION: Section = Section::Except(&["proxy"]);
+
+/// What only the file can set. `NAME` and `ID` stand for names of the operator's.
+pub const FILE_KEYS: &[FileKey] = &[
+    FileKey::new(
+        "services.NAME.enabled",
+        Kind::Boolean,
+        "whether this service is behind the gateway",
+    ),
+    FileKey::new(
+        "services.NAME.public",
+        Kind::Boolean,
+        "whether everybody may use it, without a token; MCP_<NAME>_PUBLIC says the same",
+    ),
+    FileKey::new(
+        "services.NAME.users",
+        Kind::List,
+        "who may use it, by login; whoever may come in if neither users, orgs nor teams is set; MCP_<NAME>_USERS says the same",
+    ),
+    FileKey::new(
+        "services.NAME.orgs",
+        Kind::List,
+        "whose members may use it; MCP_<NAME>_ORGS says the same",
+    ),
+    FileKey::new(
+        "services.NAME.teams",
+        Kind::List,
+        "whose members may use it, as organisation/team; MCP_<NAME>_TEAMS says the same",
+    ),
+    FileKey::new(
+        "services.NAME.scopes",
+        Kind::List,
+        "scopes that a token needs there besides mcp; MCP_<NAME>_SCOPES says the same",
+    ),
+    FileKey::new(
+        "services.NAME.access_token_lifetime",
+        Kind::Seconds,
+        "life of an access token for it instead of ACCESS_TOKEN_LIFETIME",
+    ),
+    FileKey::new(
+        "services.NAME.refresh_token_lifetime",
+        Kind::Seconds,
+        "life of an unused refresh token for it instead of REFRESH_TOKEN_LIFETIME",
+    ),
+    FileKey::new(
+        "services.NAME.session_lifetime",
+        Kind::Seconds,
+        "life of a grant for it instead of SESSION_LIFETIME",
+    ),
+    FileKey::new(
+        "client_rules.ID.access_token_lifetime",
+        Kind::Seconds,
+        "life of an access token of this client; counts before the service's",
+    ),
+    FileKey::new(
+        "client_rules.ID.refresh_token_lifetime",
+        Kind::Seconds,
+        "life of an unused refresh token of this client; counts before the service's",
+    ),
+    FileKey::new(
+        "client_rules.ID.session_lifetime",
+        Kind::Seconds,
+        "life of a grant of this client; counts before the service's",
+    ),
+    FileKey::new(
+        "operator_clients.NAME.secret_hash",
+        Kind::Text,
+        "hash of the secret of a client of the operator's, for client_credentials; mcp-auth new-client-secret makes both",
+    ),
+    FileKey::new(
+        "operator_clients.NAME.services",
+        Kind::List,
+        "the services for which it gets tokens",
+    ),
+    FileKey::new(
+        "operator_clients.NAME.introspects",
+        Kind::List,
+        "the services about whose tokens it may ask /introspect",
+    ),
+];
+
 /// Every variable, in the order of the reference page.
 pub const SETTINGS: &[Setting] = &[
     Setting::text("DOMAIN", "domain", "the domain below which the hosts are: auth.DOMAIN and mcp-<name>.DOMAIN")
@@ -220,23 +302,49 @@ pub const SETTINGS: &[Setting] = &[
         .example("claude.ai,chatgpt.com")
         .how("Set CLIENT_DOCUMENTS=any, off, or host names such as claude.ai,chatgpt.com"),
     peer::TRUSTED_PROXIES,
-    Setting::integer("LIMIT_REGISTER", "limits.register", "registrations per hour and address (an IPv6 address counts as its /64); 0 = without limit, as for every LIMIT_"),
-    Setting::integer("LIMIT_REGISTER_TOTAL", "limits.register_total", "registrations per hour in total"),
-    Setting::integer("LIMIT_AUTHORIZE", "limits.authorize", "requests to /authorize per minute and address"),
-    Setting::integer("LIMIT_AUTHORIZE_TOTAL", "limits.authorize_total", "requests to /authorize per minute in total; each leaves a record for ten minutes"),
-    Setting::integer("LIMIT_DOCUMENTS", "limits.documents", "client-id metadata documents fetched per minute and address"),
-    Setting::integer("LIMIT_SIGN_IN", "limits.sign_in", "requests to the other pages of a sign-in per minute and address"),
-    Setting::integer("LIMIT_PASSWORDS", "limits.passwords", "passwords per minute for one name from one address, with the local provider"),
-    Setting::integer("LIMIT_PASSWORDS_OF_NAME", "limits.passwords_of_name", "passwords per minute for one name from anywhere; beyond it answers take some seconds, but nobody is locked out"),
-    Setting::integer("LIMIT_TOKEN", "limits.token", "requests to /token per minute, client and address"),
-    Setting::integer("LIMIT_TOKEN_FAILURES", "limits.token_failures", "refused requests to /token per minute, client and address"),
-    Setting::integer("LIMIT_REVOKE", "limits.revoke", "requests to /revoke per minute, client and address"),
-    Setting::integer("LIMIT_INTROSPECT", "limits.introspect", "requests to /introspect per minute, client and address"),
-    Setting::integer("LIMIT_ADDRESS", "limits.address", "requests of clients (/token, /revoke, /introspect, /register/...) per minute and address"),
-    Setting::integer("LIMIT_DEVICE_AUTHORIZATION", "limits.device_authorization", "requests to /device_authorization per minute and address"),
-    Setting::integer("LIMIT_DEVICE_AUTHORIZATION_TOTAL", "limits.device_authorization_total", "requests to /device_authorization per minute in total"),
-    Setting::integer("LIMIT_DEVICE_CODES", "limits.device_codes", "wrong codes at /device per minute and address"),
+    Setting::integer("LIMIT_REGISTER", "limits.register", "registrations per hour and address (an IPv6 address counts as its /64); 0 = without limit, as for every LIMIT_").unit("per hour"),
+    Setting::integer("LIMIT_REGISTER_TOTAL", "limits.register_total", "registrations per hour in total").unit("per hour"),
+    Setting::integer("LIMIT_AUTHORIZE", "limits.authorize", "requests to /authorize per minute and address").unit("per minute"),
+    Setting::integer("LIMIT_AUTHORIZE_TOTAL", "limits.authorize_total", "requests to /authorize per minute in total; each leaves a record for ten minutes").unit("per minute"),
+    Setting::integer("LIMIT_DOCUMENTS", "limits.documents", "client-id metadata documents fetched per minute and address").unit("per minute"),
+    Setting::integer("LIMIT_SIGN_IN", "limits.sign_in", "requests to the other pages of a sign-in per minute and address").unit("per minute"),
+    Setting::integer("LIMIT_PASSWORDS", "limits.passwords", "passwords per minute for one name from one address, with the local provider").unit("per minute"),
+    Setting::integer("LIMIT_PASSWORDS_OF_NAME", "limits.passwords_of_name", "passwords per minute for one name from anywhere; beyond it answers take some seconds, but nobody is locked out").unit("per minute"),
+    Setting::integer("LIMIT_TOKEN", "limits.token", "requests to /token per minute, client and address").unit("per minute"),
+    Setting::integer("LIMIT_TOKEN_FAILURES", "limits.token_failures", "refused requests to /token per minute, client and address").unit("per minute"),
+    Setting::integer("LIMIT_REVOKE", "limits.revoke", "requests to /revoke per minute, client and address").unit("per minute"),
+    Setting::integer("LIMIT_INTROSPECT", "limits.introspect", "requests to /introspect per minute, client and address").unit("per minute"),
+    Setting::integer("LIMIT_ADDRESS", "limits.address", "requests of clients (/token, /revoke, /introspect, /register/...) per minute and address").unit("per minute"),
+    Setting::integer("LIMIT_DEVICE_AUTHORIZATION", "limits.device_authorization", "requests to /device_authorization per minute and address").unit("per minute"),
+    Setting::integer("LIMIT_DEVICE_AUTHORIZATION_TOTAL", "limits.device_authorization_total", "requests to /device_authorization per minute in total").unit("per minute"),
+    Setting::integer("LIMIT_DEVICE_CODES", "limits.device_codes", "wrong codes at /device per minute and address").unit("per minute"),
     Setting::integer("LIMIT_VERIFY_IN_FLIGHT", "limits.verify_in_flight", "answers of /verify that may wait for the store at once; beyond: 503 at once (there is no other limit on /verify, and 0 lets none wait)"),
     telemetry::LOG_LEVEL,
     telemetry::LOG_FORMAT,
 ];
+
+#[cfg(test)]
+mod tests {
+    use chassis::config::Reference;
+
+    use super::*;
+
+    #[test]
+    fn every_key_is_described() {
+        let mut config = Config::default();
+        config
+            .services
+            .insert("NAME".to_owned(), Service::default());
+        config
+            .client_rules
+            .insert("ID".to_owned(), ClientRules::default());
+        config
+            .operator_clients
+            .insert("NAME".to_owned(), OperatorClient::default());
+        let missing = Reference::missing(&config, SETTINGS, FILE_KEYS);
+        assert!(
+            missing.is_empty(),
+            "neither in SETTINGS nor in FILE_KEYS: {missing:?}"
+        );
+    }
+}

@@ -10,7 +10,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
-use chassis::config::{Environment, Loaded, Section, find_file, load};
+use chassis::config::{Environment, Loaded, Reference, find_file, load};
 use chassis::health::Readiness;
 use chassis::metrics::Metrics;
 use chassis::private::{self, Private};
@@ -27,7 +27,7 @@ use crate::child::{POLITE, Spawner, TERMINATING};
 use crate::children::{Bounds, Children};
 use crate::cli::{Action, Cli, Serve};
 use crate::command::CommandLine;
-use crate::config::{self, Config, SETTINGS, child_environment, validate};
+use crate::config::{self, Config, FILE_KEYS, SECTION, SETTINGS, child_environment, validate};
 use crate::http::origin::Allowed;
 use crate::metrics::Counted;
 use crate::modern::era::{Verdict, probe};
@@ -116,7 +116,13 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     let environment = Environment::from_process();
     match cli.action {
-        Some(Action::Config { config }) => {
+        Some(Action::Config {
+            reference: true, ..
+        }) => {
+            print(&serde_json::to_string_pretty(&reference())?);
+            Ok(())
+        }
+        Some(Action::Config { config, .. }) => {
             let loaded = settings(
                 &environment,
                 &Serve {
@@ -124,10 +130,7 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
                     ..Serve::default()
                 },
             )?;
-            #[expect(clippy::print_stdout, reason = "it is what this subcommand is for")]
-            {
-                print!("{}", loaded.table());
-            }
+            print(&loaded.table());
             Ok(())
         }
         Some(Action::Healthcheck { config }) => {
@@ -151,14 +154,21 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command belongs on standard output"
+)]
+fn print(text: &str) {
+    println!("{}", text.trim_end());
+}
+
+fn reference() -> Reference {
+    Reference::new::<Config>("mcp-proxy", SECTION, SETTINGS, FILE_KEYS)
+}
+
 fn settings(environment: &Environment, flags: &Serve) -> anyhow::Result<Loaded<Config>> {
     let file = find_file(environment, flags.config.as_deref())?;
-    let mut loaded: Loaded<Config> = load(
-        environment,
-        file.as_deref(),
-        Section::Table("proxy"),
-        SETTINGS,
-    )?;
+    let mut loaded: Loaded<Config> = load(environment, file.as_deref(), SECTION, SETTINGS)?;
     let config = &mut loaded.config;
     if let Some(host) = &flags.host {
         config.host.clone_from(host);

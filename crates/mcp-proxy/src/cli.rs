@@ -46,6 +46,9 @@ pub enum Action {
         /// Configuration file
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Print what can be set, with defaults and a sentence each, as JSON; nothing is read
+        #[arg(long, conflicts_with = "config")]
+        reference: bool,
     },
     /// Ask a running service on this machine whether it is ready; exit 0 if it is
     Healthcheck {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::config::{ConfigError, Loaded, Seconds, Secret, Setting};
+use chassis::config::{ConfigError, FileKey, Kind, Loaded, Seconds, Secret, Section, Setting};
 use chassis::telemetry::{LOG_FORMAT, LOG_LEVEL, LogConfig};
 use serde::{Deserialize, Serialize};
 
@@ -28,13 +28,13 @@ pub const SETTINGS: &[Setting] = &[
         .example("GITHUB_TOKEN"),
     Setting::text("CHILD_SHARING", "child.sharing", "Who shares an MCP server process: session (nobody), person (one person's sessions) or shared (everybody; only for servers that keep nothing between calls)"),
     Setting::boolean("CHILD_WARM_SPARE", "child.warm_spare", "Keep one MCP server process ready, so that nobody waits for its start; not possible with {user.*}"),
-    Setting::integer("CHILD_MEMORY_BYTES", "child.limits.memory_bytes", "Memory of one MCP server process in bytes, not counting reserved address space; none if not set")
+    Setting::integer("CHILD_MEMORY_BYTES", "child.limits.memory_bytes", "Memory of one MCP server process in bytes, not counting reserved address space; none if not set").unit("bytes")
         .example("536870912"),
     Setting::integer("CHILD_OPEN_FILES", "child.limits.open_files", "Open files of one MCP server process; none if not set")
         .example("1024"),
     Setting::integer("CHILD_PROCESSES", "child.limits.processes", "Processes and threads of the user that MCP servers run as; none if not set, and none for root")
         .example("256"),
-    Setting::integer("CHILD_CPU_SECONDS", "child.limits.cpu_seconds", "Processor time in seconds after which an MCP server process is ended; none if not set")
+    Setting::integer("CHILD_CPU_SECONDS", "child.limits.cpu_seconds", "Processor time in seconds after which an MCP server process is ended; none if not set").unit("seconds")
         .example("3600"),
     Setting::list("TOOLS_ALLOW", "tools.allow", "Names of the tools that may be called, with * and ?; all if not set. Rules by login and scope stand in the file")
         .example("read_*,search"),
@@ -51,7 +51,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::integer("MAX_LEASES_PER_SUBJECT", "limits.leases_per_subject", "Such processes of one person"),
     Setting::seconds("PARKED_TIMEOUT", "limits.parked", "Time in which a client answers what an MCP server asks in a modern call"),
     Setting::integer("MAX_IN_FLIGHT", "limits.in_flight", "Requests in flight per MCP server process"),
-    Setting::integer("MAX_MESSAGE_BYTES", "limits.message_bytes", "Largest message in bytes, either way"),
+    Setting::integer("MAX_MESSAGE_BYTES", "limits.message_bytes", "Largest message in bytes, either way").unit("bytes"),
     Setting::seconds("SESSION_TIMEOUT", "limits.session_idle", "Life of a session without a request"),
     Setting::seconds("REQUEST_TIMEOUT", "limits.request", "Time without answer or progress after which a request is given up"),
     Setting::seconds("REQUEST_TOTAL_TIMEOUT", "limits.request_total", "Time after which a request is given up although it makes progress"),
@@ -61,10 +61,47 @@ pub const SETTINGS: &[Setting] = &[
     Setting::seconds("STREAM_LIFE", "limits.stream_life", "Life of a stream that only listens; the client opens another one with a token that is looked at again"),
     Setting::seconds("STREAM_AFTER", "limits.stream_after", "Time after which a waiting answer becomes an event stream, so that it can be kept alive"),
     Setting::seconds("KEEP_ALIVE", "limits.keep_alive", "Silence after which an event stream gets a comment"),
-    Setting::integer("REPLAY_BYTES", "limits.replay_bytes", "Bytes of events remembered per session, for clients that lost a stream"),
+    Setting::integer("REPLAY_BYTES", "limits.replay_bytes", "Bytes of events remembered per session, for clients that lost a stream").unit("bytes"),
     Setting::seconds("SHUTDOWN_GRACE", "limits.shutdown_grace", "Time for requests in flight after SIGTERM"),
     LOG_LEVEL,
     LOG_FORMAT,
+];
+
+/// The part of `gateway.toml` that is this binary's.
+pub const SECTION: Section = Section::Table("proxy");
+
+/// What only the file can set. `NAME` stands for a name of the operator's.
+pub const FILE_KEYS: &[FileKey] = &[
+    FileKey::new(
+        "env.set.NAME",
+        Kind::Text,
+        "A variable that the MCP server gets, with its value; {user.id} and {user.login} become the person",
+    ),
+    FileKey::new(
+        "rules[].logins",
+        Kind::List,
+        "The people of this rule, by login, with * and ?; all if not set. The first rule that fits decides",
+    ),
+    FileKey::new(
+        "rules[].scopes",
+        Kind::List,
+        "Scopes that a token must have for this rule to fit",
+    ),
+    FileKey::new(
+        "rules[].tools.allow",
+        Kind::List,
+        "The tools that these people may call, with * and ?; all if not set",
+    ),
+    FileKey::new(
+        "rules[].tools.deny",
+        Kind::List,
+        "The tools that these people may not call, with * and ?",
+    ),
+    FileKey::new(
+        "limits.lease_wait",
+        Kind::Seconds,
+        "Time that a modern call waits for a process when there are as many as there may be",
+    ),
 ];
 
 /// Variables of ours that every MCP server gets.
@@ -365,4 +402,26 @@ pub fn child_environment(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::config::Reference;
+
+    use super::*;
+
+    #[test]
+    fn every_key_is_described() {
+        let mut config = Config::default();
+        config
+            .env
+            .set
+            .insert("NAME".to_owned(), Secret::new(String::new()));
+        config.rules.push(RuleConfig::default());
+        let missing = Reference::missing(&config, SETTINGS, FILE_KEYS);
+        assert!(
+            missing.is_empty(),
+            "neither in SETTINGS nor in FILE_KEYS: {missing:?}"
+        );
+    }
 }

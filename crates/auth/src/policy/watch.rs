@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 use anyhow::Context as _;
-use chassis::config::{self, ConfigError, Environment, Loaded, Section};
+use chassis::config::{self, ConfigError, Environment, Loaded};
 use chassis::shutdown::Shutdown;
 use store::Event;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::AppState;
-use crate::config::{Config, SETTINGS};
+use crate::config::{Config, SECTION, SETTINGS};
 use crate::idp::IdentityProvider;
 use crate::settings::{ProviderSettings, Settings};
 
@@ -50,12 +50,7 @@ impl Source {
     /// Reads everything.
     pub(crate) fn load(&self) -> Result<Loaded<Config>, ConfigError> {
         let file = config::find_file(&self.environment, self.explicit.as_deref())?;
-        config::load::<Config>(
-            &self.environment,
-            file.as_deref(),
-            Section::Except(&["proxy"]),
-            SETTINGS,
-        )
+        config::load::<Config>(&self.environment, file.as_deref(), SECTION, SETTINGS)
     }
 
     /// The state of every file that the configuration is read from.

@@ -5,8 +5,8 @@ use figment::value::Value as FigmentValue;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Setting;
 use super::secret::HIDDEN;
-use super::{Kind, Setting};
 
 const NOT_SET: &str = "[not set]";
 
@@ -109,11 +109,15 @@ fn row(key: &str, value: Option<&Value>, prefix: &str, origin: Origin) -> Row {
     }
 }
 
-fn lookup<'a>(tree: &'a Value, key: &str) -> Option<&'a Value> {
+pub(super) fn lookup<'a>(tree: &'a Value, key: &str) -> Option<&'a Value> {
     key.split('.').try_fold(tree, |tree, part| tree.get(part))
 }
 
-fn collect_leaves<'a>(tree: &'a Value, key: String, leaves: &mut Vec<(String, &'a Value)>) {
+pub(super) fn collect_leaves<'a>(
+    tree: &'a Value,
+    key: String,
+    leaves: &mut Vec<(String, &'a Value)>,
+) {
     match tree {
         Value::Object(members) if key.is_empty() || !members.is_empty() => {
             for (name, value) in members {
@@ -140,7 +144,7 @@ fn contains_hidden(value: &Value) -> bool {
 }
 
 /// A value in the form that its environment variable has.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -190,51 +194,4 @@ pub(super) fn table(rows: &[Row]) -> String {
         );
     }
     table
-}
-
-/// The text of `.env.example`: every variable with what it is for and its default; what must be set stands empty.
-#[must_use]
-pub fn env_example<C: Default + Serialize>(settings: &[Setting]) -> String {
-    let defaults = serde_json::to_value(C::default()).unwrap_or_default();
-    let mut example = String::new();
-    for setting in settings {
-        if !example.is_empty() {
-            example.push('\n');
-        }
-        let mut line = |text: &str| {
-            example.push_str("# ");
-            example.push_str(text);
-            example.push('\n');
-        };
-        line(setting.help);
-        if !setting.how_to_get.is_empty() {
-            line(setting.how_to_get);
-        }
-        match setting.kind {
-            Kind::Seconds => line("In whole seconds."),
-            Kind::List => line("Separated by commas."),
-            Kind::Boolean => line("true or false."),
-            Kind::Text | Kind::Integer => {}
-        }
-        if setting.required {
-            line("Required.");
-        }
-        if setting.secret {
-            line(&format!(
-                "A secret: {}_FILE may name a file that holds it instead.",
-                setting.variable
-            ));
-        }
-        if !setting.example.is_empty() {
-            line(&format!("For example: {}", setting.example));
-        }
-        let default = lookup(&defaults, setting.key).filter(|_| !setting.secret);
-        let _ = writeln!(
-            example,
-            "{}={}",
-            setting.variable,
-            default.map(text).unwrap_or_default()
-        );
-    }
-    example
 }

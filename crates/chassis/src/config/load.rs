@@ -26,6 +26,16 @@ pub enum Section {
     Table(&'static str),
 }
 
+impl Section {
+    /// What stands before a key of the configuration in the file.
+    pub(super) fn prefix(self) -> String {
+        match self {
+            Self::Except(_) => String::new(),
+            Self::Table(table) => format!("{table}."),
+        }
+    }
+}
+
 /// Chooses the configuration file: the one asked for on the command line, else the one that `GATEWAY_CONFIG` names, else
 /// `gateway.toml` in the working directory if there is one. A file that was named must be there.
 pub fn find_file(
@@ -75,7 +85,7 @@ pub fn load<C: Default + Serialize + DeserializeOwned>(
         .figment
         .extract()
         .map_err(|error| context.explain(&error))?;
-    let rows = rows(&config, settings, &context.prefix(), |key| {
+    let rows = rows(&config, settings, &section.prefix(), |key| {
         context.origin(key)
     });
     let loaded = Loaded { config, rows };
@@ -173,14 +183,6 @@ struct Context {
 }
 
 impl Context {
-    /// What stands before a key of the configuration in the file.
-    fn prefix(&self) -> String {
-        match self.section {
-            Section::Except(_) => String::new(),
-            Section::Table(table) => format!("{table}."),
-        }
-    }
-
     /// Where the value of a key comes from; for a part of a value, where the whole comes from.
     fn origin(&self, key: &str) -> Origin {
         let mut key = key;
@@ -206,7 +208,7 @@ impl Context {
     /// Turns the first of figment's errors into our one line.
     fn explain(&self, error: &figment::Error) -> ConfigError {
         let key = error.path.join(".");
-        let in_file = format!("{}{key}", self.prefix());
+        let in_file = format!("{}{key}", self.section.prefix());
         if let FigmentKind::UnknownField(_, known) = &error.kind {
             return ConfigError::UnknownKey {
                 path: self.file.clone().unwrap_or_default(),

@@ -9,15 +9,17 @@ mod describe;
 mod environment;
 mod error;
 mod load;
+mod reference;
 mod seconds;
 mod secret;
 mod setting;
 mod sources;
 
-pub use describe::{Origin, Row, env_example};
+pub use describe::{Origin, Row};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use load::{CONFIG_VARIABLE, Loaded, Section, find_file, load};
+pub use reference::{Described, FileKey, Reference};
 pub use seconds::Seconds;
 pub use secret::Secret;
 pub use setting::{Kind, Setting};

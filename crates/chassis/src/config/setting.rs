@@ -1,5 +1,8 @@
+use serde::Serialize;
+
 /// How the text of an environment variable becomes a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The text as it is. Also for enums and URLs: the configuration's type checks them.
     Text,
@@ -16,7 +19,8 @@ pub enum Kind {
 
 /// One environment variable and the key of the configuration that it sets.
 ///
-/// A binary keeps all of its settings in one constant table; errors, the `config` command and `.env.example` are written from it.
+/// A binary keeps all of its settings in one constant table; errors, the `config` command, the reference and `.env.example` are
+/// written from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The name operators use: `ACCESS_TOKEN_LIFETIME`.
@@ -29,6 +33,8 @@ pub struct Setting {
     pub kind: Kind,
     /// Hidden in every output, and accepted as a file through `VARIABLE_FILE`.
     pub secret: bool,
+    /// What a number counts: `seconds`, `bytes`, `per minute`. Empty if `help` says it, or if it is no number.
+    pub unit: &'static str,
     /// The service cannot start without it.
     pub required: bool,
     /// One sentence: what it is for.
@@ -52,6 +58,10 @@ impl Setting {
             key,
             kind,
             secret: false,
+            unit: match kind {
+                Kind::Seconds => "seconds",
+                _ => "",
+            },
             required: false,
             help,
             how_to_get: "",
@@ -100,6 +110,13 @@ impl Setting {
     #[must_use]
     pub const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    /// Says what the number counts.
+    #[must_use]
+    pub const fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
         self
     }
 

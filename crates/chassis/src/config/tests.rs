@@ -448,23 +448,46 @@ fn a_named_file_must_be_there() {
     );
 }
 
+const FILE: &[FileKey] = &[FileKey::new(
+    "services.NAME.users",
+    Kind::List,
+    "who may use it",
+)];
+
 #[test]
-fn the_example_has_every_variable_with_its_default() {
-    let example = env_example::<Config>(SETTINGS);
-    assert!(
-        example.starts_with(
-            "# The domain of all hosts.\n# Set it to a name such as example.com.\n# Required.\n\
-             # For example: example.com\nDOMAIN=\n\n"
-        ),
-        "{example}"
+fn the_reference_says_everything_of_every_setting() {
+    let reference = Reference::new::<Config>("test", Section::Table("proxy"), SETTINGS, FILE);
+    let described = serde_json::to_value(&reference).unwrap();
+    assert_eq!(reference.settings.len(), SETTINGS.len());
+    assert_eq!(
+        described["settings"][0],
+        serde_json::json!({
+            "variable": "DOMAIN", "aliases": ["BASE_DOMAIN"], "file_variable": null, "key": "proxy.domain", "kind": "text", "unit": "",
+            "default": null, "required": true, "secret": false, "help": "The domain of all hosts.",
+            "how_to_get": "Set it to a name such as example.com.", "example": "example.com",
+        })
     );
-    assert!(
-        example.contains("\n# In whole seconds.\nLIFETIME=3600\n"),
-        "{example}"
-    );
-    assert!(
-        example.contains("JWT_SECRET_FILE may name a file"),
-        "{example}"
-    );
-    assert!(example.ends_with("STRICT=false\n"), "{example}");
+    let of = |variable: &str| {
+        let mut settings = described["settings"].as_array().unwrap().iter();
+        settings
+            .find(|setting| setting["variable"] == variable)
+            .unwrap()
+    };
+    assert_eq!(of("LIFETIME")["default"], "3600");
+    assert_eq!(of("LIFETIME")["unit"], "seconds");
+    assert_eq!(of("STRICT")["default"], "false");
+    assert_eq!(of("JWT_SECRET")["file_variable"], "JWT_SECRET_FILE");
+    assert_eq!(of("JWT_SECRET")["default"], serde_json::Value::Null);
+    assert_eq!(described["file"][0]["key"], "proxy.services.NAME.users");
+    assert_eq!(described["file"][0]["help"], "Who may use it.");
+}
+
+#[test]
+fn a_key_that_nothing_describes_is_found() {
+    let mut config = Config::default();
+    config
+        .services
+        .insert("NAME".to_owned(), Service::default());
+    let missing = Reference::missing(&config, SETTINGS, FILE);
+    assert_eq!(missing, ["services.NAME.secret"]);
 }
