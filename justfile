@@ -37,6 +37,12 @@ lint:
 deny:
     @python3 scripts/test/deny.py
 
+# Write the files that are made from the settings of the binaries: .env.example
+[group('dev')]
+gen:
+    cargo build --locked --package auth --package mcp-proxy --bins
+    @python3 scripts/generate/main.py
+
 # Install what the tests need into .tools/
 [group('dev')]
 [no-exit-message]

@@ -1,8 +1,7 @@
 """What must agree between files of the stack.
 
 The labels of every MCP service in docker-compose.yml, traefik/dynamic/services.yml and chassis::identity: a label that is
-forgotten would open something silently (a client's own X-Auth-Login would reach the server). And .env.example with what
-docker-compose.yml reads.
+forgotten would open something silently (a client's own X-Auth-Login would reach the server).
 """
 
 from __future__ import annotations
@@ -46,18 +45,3 @@ def compare(config: str) -> None:
             f"{guard}.maxresponsebodysize": "65536",
         }
         assert service.get("labels") == wanted, f"{name}: {service.get('labels')} instead of {wanted}"
-
-
-def settings_documented() -> None:
-    """Every variable that the stack reads is in .env.example, and every variable there is read."""
-    read: dict[str, str | None] = {}
-    for file in ("docker-compose.yml", "traefik/https.env"):
-        for name, default in re.findall(r"\$\{([A-Z_]+)(?::-([^}]*))?", (ROOT / file).read_text()):
-            read[name] = default or read.get(name) or ""
-    del read["COMPOSE_PROJECT_NAME"]  # Compose sets it itself.
-    read |= dict.fromkeys(("GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET"), "")  # scripts/stack/make_secrets.py
-    lines = (ROOT / ".env.example").read_text().splitlines()
-    shown = dict(line.lstrip("#").split("=", 1) for line in lines if re.match(r"#?[A-Z_]+=", line))
-    assert set(read) == set(shown), f"only in the stack: {set(read) - set(shown)}, only in .env.example: {set(shown) - set(read)}"
-    wrong = {name: (value, shown[name]) for name, value in read.items() if value and value != shown[name]}
-    assert not wrong, f"other defaults than .env.example: {wrong}"

@@ -12,6 +12,7 @@ mod dev;
 mod discovery;
 mod doctor;
 mod first_login;
+mod generated;
 mod github;
 mod layers;
 mod real_servers;
