@@ -10,7 +10,7 @@ use crate::http::modern::{answer, check_parameters};
 use crate::http::tools::Narrowed;
 use crate::identity::Identity;
 use crate::jsonrpc::Message;
-use crate::modern::translation::child::{STATE_UNKNOWN, can_ask};
+use crate::modern::translation::child::conversation::{STATE_UNKNOWN, can_ask};
 use crate::modern::translation::inward::Inward;
 use crate::modern::translation::parked::Binding;
 use crate::modern::translation::profile::Profile;
