@@ -1,0 +1,94 @@
+//! How calls, and the session itself, come to an end before their answer.
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::calls::cancellation;
+use crate::doubt::UNREADABLE;
+use crate::jsonrpc::{code, error_response};
+use crate::session::{Child, Session};
+
+impl Session {
+    /// Ends the session and the child that is its own: who waits is answered at once.
+    pub fn close(&self, why: &str) {
+        let open = self.fail(why);
+        match &self.child {
+            Child::Own { stop, .. } => stop.cancel(),
+            Child::Shared { trunk, first } => {
+                trunk.leave(*first);
+                for number in open {
+                    // A child that takes no more lines will not miss this one.
+                    let _ = trunk
+                        .stdin
+                        .send(cancellation(number, "the session has ended"));
+                }
+            }
+        }
+    }
+
+    /// Ends the child although others may share it: it is of no use any more.
+    pub fn end_child(&self) {
+        match &self.child {
+            Child::Own { stop, .. } => stop.cancel(),
+            Child::Shared { trunk, .. } => trunk.stop.cancel(),
+        }
+    }
+
+    /// Gives up calls that took too long. `true`: the child answers nothing any more.
+    #[must_use]
+    pub fn give_up(&self, now: Instant) -> bool {
+        let mut cancelled = Vec::new();
+        let mut hung = false;
+        {
+            let mut state = self.lock();
+            let state = &mut *state;
+            let overdue = state.calls.iter().filter(|(_, call)| call.deadline <= now);
+            cancelled.extend(overdue.map(|(number, _)| *number));
+            for number in &cancelled {
+                if let Some(call) = state.calls.remove(number) {
+                    hung |= state.doubt.gave_up();
+                    self.calls.timed_out.inc();
+                    let text = "the MCP server did not answer in time";
+                    let answer = error_response(Some(&call.client_id), code::TIMEOUT, text, None);
+                    state.deliver(call.exchange, Some(answer));
+                }
+            }
+        }
+        for number in cancelled {
+            warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
+            // A child that takes no more lines will not miss this one.
+            let _ = self
+                .child
+                .stdin()
+                .send(cancellation(number, "the request took too long"));
+        }
+        hung
+    }
+
+    /// A line of the child was too long or no text.
+    pub fn unreadable(&self) {
+        if self.lock().doubt.was_unreadable() {
+            warn!(parent: &self.span, "{UNREADABLE}");
+            self.close(UNREADABLE);
+        }
+    }
+
+    /// Ends the session without its child. Answers the numbers of the calls that were in flight.
+    pub fn fail(&self, why: &str) -> Vec<u64> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if state.ended.is_some() {
+            return Vec::new();
+        }
+        state.ended = Some(why.into());
+        let open = state.calls.keys().copied().collect();
+        for (_, call) in std::mem::take(&mut state.calls) {
+            let error = error_response(Some(&call.client_id), code::INTERNAL_ERROR, why, None);
+            state.deliver(call.exchange, Some(error));
+            self.calls.lost.inc();
+        }
+        state.streams.clear();
+        state.asked.clear();
+        open
+    }
+}
