@@ -1,7 +1,8 @@
 //! The whole service: from settings to listening to the end.
 
+mod parts;
+
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,29 +23,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::about::{self, About};
-use crate::calls::Patience;
 use crate::child::{POLITE, Spawner, TERMINATING};
-use crate::children::{Bounds, Children};
+use crate::children::Children;
 use crate::cli::{Action, Cli, Serve};
-use crate::command::CommandLine;
-use crate::config::{self, Config, FILE_KEYS, SECTION, SETTINGS, child_environment, validate};
+use crate::config::{self, Config, FILE_KEYS, SECTION, SETTINGS, validate};
 use crate::http::origin::Allowed;
 use crate::metrics::Counted;
 use crate::modern::era::{Verdict, probe};
 use crate::modern::pool::Pool;
-use crate::modern::translation::leases::{self, Leases};
+use crate::modern::translation::leases::Leases;
 use crate::routes;
-use crate::session::Limits;
 use crate::sessions::{self, Sessions};
-use crate::template::Template;
 use crate::tools::reload::{InForce, Reload};
+
+use parts::{bounds, command, leases, limits};
 
 /// How often idle sessions and overdue calls are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes that may wait for one reader of an event stream.
-const READER_BYTES: usize = 1024 * 1024;
 /// Milliseconds after which a connection whose other side takes nothing is given up.
 const UNREAD: u32 = 30_000;
 /// How long the last answers may take to reach their clients.
@@ -364,64 +361,6 @@ fn serve(listener: TcpListener, state: Data<State>) -> std::io::Result<Server> {
     Ok(server.run())
 }
 
-/// This program. The link of the system leads to it even after its file was replaced.
-fn guard() -> anyhow::Result<PathBuf> {
-    let link = PathBuf::from("/proc/self/exe");
-    if link.exists() {
-        return Ok(link);
-    }
-    std::env::current_exe().context("cannot find this program's own file")
-}
-
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
-}
-
-fn bounds(config: &Config) -> Bounds {
-    Bounds {
-        total: config.limits.sessions,
-        per_subject: config.limits.sessions_per_subject,
-        backlog_bytes: config.limits.message_bytes,
-        line_bytes: config.limits.message_bytes,
-        spare: config.child.warm_spare,
-    }
-}
-
-fn leases(children: &Children, config: &Config, counted: &Counted) -> anyhow::Result<Arc<Leases>> {
-    let bounds = leases::Bounds {
-        total: config.limits.leases,
-        per_subject: config.limits.leases_per_subject,
-        wait: config.limits.lease_wait.duration(),
-        parked: config.limits.parked.duration(),
-        handshake: config.limits.initialize.duration(),
-    };
-    let leases = Leases::new(children.clone(), limits(config), bounds, counted.clone());
-    leases.context("the system gave no random bits")
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        in_flight: config.limits.in_flight,
-        patience: Patience {
-            silent: config.limits.request.duration(),
-            total: config.limits.request_total.duration(),
-        },
-        replay_bytes: config.limits.replay_bytes,
-        reader_bytes: config.limits.replay_bytes.max(READER_BYTES),
-        idle: config.limits.session_idle.duration(),
-        left_alone: config.limits.session_left_alone.duration(),
-        life: config.limits.session_life.duration(),
-    }
-}
-
-fn command(config: &Config, environment: &Environment) -> anyhow::Result<CommandLine> {
-    let (program, arguments) = config.command.split_first().context("no command")?;
-    let arguments = arguments.iter().map(|text| Template::parse(text));
-    Ok(CommandLine {
-        program: program.into(),
-        arguments: arguments.collect::<Result<_, _>>()?,
-        environment: child_environment(&config.env, environment)?,
-        resources: config.child.limits,
-        guard: guard()?,
-    })
 }

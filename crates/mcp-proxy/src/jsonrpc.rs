@@ -4,12 +4,20 @@
 //! [`RawValue`]; everything else is only checked to be JSON. A message is changed by [`splice`], which replaces exactly
 //! the bytes of an id or a token, so payloads cross byte for byte.
 
+mod members;
+mod write;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
 use serde_json::value::RawValue;
+
+pub use self::members::{Meta, Params};
+pub use self::write::{Edit, error_response, splice};
+
+use self::members::Key;
 
 /// Deepest nesting of arrays and objects that is passed to a child.
 pub const MAX_DEPTH: usize = 128;
@@ -68,42 +76,6 @@ pub struct Message<'a> {
     pub result: Option<&'a RawValue>,
 }
 
-/// The members of `params` that a bridge reads.
-#[derive(Debug, Default)]
-pub struct Params<'a> {
-    /// Were there any params?
-    pub present: bool,
-    /// `_meta`.
-    pub meta: Meta<'a>,
-    /// `progressToken` of `notifications/progress`.
-    pub progress_token: Option<&'a RawValue>,
-    /// `requestId` of `notifications/cancelled`.
-    pub request_id: Option<&'a RawValue>,
-    /// `name` of `tools/call` and `prompts/get`.
-    pub name: Option<&'a RawValue>,
-    /// `uri` of `resources/read`.
-    pub uri: Option<&'a RawValue>,
-    /// `arguments` of `tools/call`.
-    pub arguments: Option<&'a RawValue>,
-}
-
-/// The members of `params._meta` that a bridge reads.
-#[derive(Debug, Default)]
-pub struct Meta<'a> {
-    /// Was there a `_meta`?
-    pub present: bool,
-    /// `progressToken` of a request.
-    pub progress_token: Option<&'a RawValue>,
-    /// `io.modelcontextprotocol/protocolVersion`.
-    pub protocol_version: Option<&'a RawValue>,
-    /// `io.modelcontextprotocol/clientCapabilities`.
-    pub client_capabilities: Option<&'a RawValue>,
-    /// `io.modelcontextprotocol/logLevel`.
-    pub log_level: Option<&'a RawValue>,
-    /// `io.modelcontextprotocol/subscriptionId`.
-    pub subscription_id: Option<&'a RawValue>,
-}
-
 /// Why a text is not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
@@ -149,64 +121,6 @@ struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
 }
-
-/// Reads the listed members of an object as raw values, refuses duplicates of them, and skips the rest.
-macro_rules! object_of_raw_values {
-    ($type:ident, $what:literal, { $($key:literal => $field:ident),* $(,)? } $(, nested $nested_key:literal => $nested_field:ident)?) => {
-        impl<'de: 'a, 'a> Deserialize<'de> for $type<'a> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Object;
-                impl<'de> Visitor<'de> for Object {
-                    type Value = $type<'de>;
-                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        formatter.write_str(concat!("`", $what, "` to be an object"))
-                    }
-                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                        let mut found = $type { present: true, ..$type::default() };
-                        while let Some(key) = map.next_key::<Key<'de>>()? {
-                            match key.0.as_ref() {
-                                $($key => {
-                                    if found.$field.replace(map.next_value()?).is_some() {
-                                        return Err(A::Error::duplicate_field($key));
-                                    }
-                                })*
-                                $($nested_key => {
-                                    if found.$nested_field.present {
-                                        return Err(A::Error::duplicate_field($nested_key));
-                                    }
-                                    found.$nested_field = map.next_value()?;
-                                })?
-                                _ => { map.next_value::<IgnoredAny>()?; }
-                            }
-                        }
-                        Ok(found)
-                    }
-                }
-                deserializer.deserialize_map(Object)
-            }
-        }
-    };
-}
-
-/// An object's key, borrowed unless it was escaped.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-object_of_raw_values!(Params, "params", {
-    "progressToken" => progress_token,
-    "requestId" => request_id,
-    "name" => name,
-    "uri" => uri,
-    "arguments" => arguments,
-}, nested "_meta" => meta);
-
-object_of_raw_values!(Meta, "_meta", {
-    "progressToken" => progress_token,
-    "io.modelcontextprotocol/protocolVersion" => protocol_version,
-    "io.modelcontextprotocol/clientCapabilities" => client_capabilities,
-    "io.modelcontextprotocol/logLevel" => log_level,
-    "io.modelcontextprotocol/subscriptionId" => subscription_id,
-});
 
 impl<'a> Message<'a> {
     /// Reads one message.
@@ -337,68 +251,12 @@ fn range_in(text: &str, value: &RawValue) -> Range<usize> {
     start..start + value.get().len()
 }
 
-/// One replacement of [`splice`].
-pub type Edit<'e> = (Range<usize>, &'e str);
-
-/// The text with some ranges replaced, as one line: line breaks, which in JSON can only stand between tokens, become
-/// spaces.
-#[must_use]
-pub fn splice(text: &str, edits: &mut [Edit<'_>]) -> Vec<u8> {
-    edits.sort_unstable_by_key(|(range, _)| range.start);
-    let growth: usize = edits.iter().map(|(_, new)| new.len()).sum();
-    // One byte more for the line feed that a child's line ends with.
-    let mut out = Vec::with_capacity(text.len() + growth + 1);
-    let mut copied = 0;
-    for (range, new) in edits.iter() {
-        out.extend_from_slice(text.get(copied..range.start).unwrap_or_default().as_bytes());
-        out.extend_from_slice(new.as_bytes());
-        copied = range.end;
-    }
-    out.extend_from_slice(text.get(copied..).unwrap_or_default().as_bytes());
-    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
-        for byte in &mut out {
-            if matches!(byte, b'\n' | b'\r') {
-                *byte = b' ';
-            }
-        }
-    }
-    out
-}
-
 /// A JSON string's own text; `None` when the value is not a string.
 #[must_use]
 pub fn as_text(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Key<'_>>(value.get())
         .ok()
         .map(|key| key.0)
-}
-
-/// A JSON-RPC error response. `id` is the raw id of the request, or `None` for `null`.
-#[must_use]
-pub fn error_response(
-    id: Option<&str>,
-    code: i32,
-    message: &str,
-    data: Option<&serde_json::Value>,
-) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct ErrorObject<'a> {
-        code: i32,
-        message: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        data: Option<&'a serde_json::Value>,
-    }
-    let object = serde_json::to_string(&ErrorObject {
-        code,
-        message,
-        data,
-    })
-    .unwrap_or_default();
-    format!(
-        r#"{{"jsonrpc":"2.0","id":{},"error":{object}}}"#,
-        id.unwrap_or("null")
-    )
-    .into_bytes()
 }
 
 #[cfg(test)]

@@ -1,0 +1,81 @@
+//! What the settings mean for the parts of the service.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chassis::config::Environment;
+
+use crate::calls::Patience;
+use crate::children::{Bounds, Children};
+use crate::command::CommandLine;
+use crate::config::{Config, child_environment};
+use crate::metrics::Counted;
+use crate::modern::translation::leases::{self, Leases};
+use crate::session::Limits;
+use crate::template::Template;
+
+/// Bytes that may wait for one reader of an event stream.
+const READER_BYTES: usize = 1024 * 1024;
+
+pub(super) fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        total: config.limits.sessions,
+        per_subject: config.limits.sessions_per_subject,
+        backlog_bytes: config.limits.message_bytes,
+        line_bytes: config.limits.message_bytes,
+        spare: config.child.warm_spare,
+    }
+}
+
+pub(super) fn leases(
+    children: &Children,
+    config: &Config,
+    counted: &Counted,
+) -> anyhow::Result<Arc<Leases>> {
+    let bounds = leases::Bounds {
+        total: config.limits.leases,
+        per_subject: config.limits.leases_per_subject,
+        wait: config.limits.lease_wait.duration(),
+        parked: config.limits.parked.duration(),
+        handshake: config.limits.initialize.duration(),
+    };
+    let leases = Leases::new(children.clone(), limits(config), bounds, counted.clone());
+    leases.context("the system gave no random bits")
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        in_flight: config.limits.in_flight,
+        patience: Patience {
+            silent: config.limits.request.duration(),
+            total: config.limits.request_total.duration(),
+        },
+        replay_bytes: config.limits.replay_bytes,
+        reader_bytes: config.limits.replay_bytes.max(READER_BYTES),
+        idle: config.limits.session_idle.duration(),
+        left_alone: config.limits.session_left_alone.duration(),
+        life: config.limits.session_life.duration(),
+    }
+}
+
+pub(super) fn command(config: &Config, environment: &Environment) -> anyhow::Result<CommandLine> {
+    let (program, arguments) = config.command.split_first().context("no command")?;
+    let arguments = arguments.iter().map(|text| Template::parse(text));
+    Ok(CommandLine {
+        program: program.into(),
+        arguments: arguments.collect::<Result<_, _>>()?,
+        environment: child_environment(&config.env, environment)?,
+        resources: config.child.limits,
+        guard: guard()?,
+    })
+}
+
+/// This program. The link of the system leads to it even after its file was replaced.
+fn guard() -> anyhow::Result<PathBuf> {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() {
+        return Ok(link);
+    }
+    std::env::current_exe().context("cannot find this program's own file")
+}
