@@ -1,0 +1,118 @@
+//! Calls that end without an answer of the older server, and the end of the server itself.
+
+use serde_json::json;
+use testkit::wait::{self, PATIENCE};
+
+use super::{call, plain, told};
+
+#[tokio::test]
+async fn a_closed_connection_cancels_in_the_child_whether_shared_or_leased() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let bridge = told(&["--journal", journal.to_str().unwrap()])
+        .ready()
+        .await;
+    for capabilities in [json!({}), json!({ "roots": {} })] {
+        let read = || std::fs::read_to_string(&journal).unwrap_or_default();
+        let before = read().matches("notifications/cancelled").count();
+        let waiting = call(
+            &bridge,
+            1,
+            json!([{ "await": ["never"] }]),
+            capabilities.clone(),
+        )
+        .send();
+        let begun = wait::until_true("the call to begin", PATIENCE, || {
+            read().matches("never").count() > before
+        });
+        tokio::select! {
+            _ = waiting => panic!("nothing answers"),
+            begun = begun => begun.unwrap(),
+        }
+        wait::until_true("the cancellation", PATIENCE, || {
+            read().matches("notifications/cancelled").count() == before + 1
+        })
+        .await
+        .unwrap();
+        // What comes next is served.
+        assert_eq!(
+            call(&bridge, 2, plain(), capabilities).send().await.status,
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_is_given_up_and_cancelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let bridge = told(&["--journal", journal.to_str().unwrap()])
+        .with("REQUEST_TIMEOUT", "1")
+        .ready()
+        .await;
+    let mut answer = call(&bridge, "t", json!([{ "await": ["never"] }]), json!({}))
+        .send()
+        .await;
+    let body = answer.json().await;
+    assert_eq!(
+        (&body["id"], &body["error"]["code"]),
+        (&json!("t"), &json!(-32001))
+    );
+    wait::until_true("the cancellation", PATIENCE, || {
+        std::fs::read_to_string(&journal)
+            .unwrap()
+            .contains("notifications/cancelled")
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_shared_child_that_answers_nothing_three_times_is_replaced() {
+    let bridge = told(&[]).with("REQUEST_TIMEOUT", "1").ready().await;
+    let pid = async || {
+        let call = call(&bridge, 1, json!([{ "heard": null }]), json!({}));
+        call.send().await.message().await["result"]["pid"].clone()
+    };
+    let first = pid().await;
+    let hang = || call(&bridge, 2, json!([{ "await": ["never"] }]), json!({})).send();
+    // What it says between two of them clears it.
+    hang().await;
+    assert_eq!(pid().await, first);
+    let mut answers = futures_util::future::join_all((0..3).map(|_| hang())).await;
+    for answer in &mut answers {
+        assert_eq!(answer.json().await["error"]["code"], -32001);
+    }
+    assert_ne!(pid().await, first);
+}
+
+#[tokio::test]
+async fn a_child_that_dies_fails_what_waits_and_is_replaced() {
+    let bridge = told(&[]).ready().await;
+    for capabilities in [json!({}), json!({ "sampling": {} })] {
+        let dies = json!([{ "exit": 3 }]);
+        let body = call(&bridge, 1, dies, capabilities.clone())
+            .send()
+            .await
+            .json()
+            .await;
+        assert_eq!(body["error"]["code"], -32603);
+        let text = body["error"]["message"].as_str().unwrap();
+        assert!(text.contains("exit status 3"), "{text}");
+        assert_eq!(
+            call(&bridge, 2, plain(), capabilities).send().await.status,
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_handshake_is_said_to_do_so() {
+    let bridge = told(&["--refuse", "initialize"]).start().await;
+    // The probe asks for the answer to `initialize` only where `server/discover` has none.
+    let mut answer = call(&bridge, 1, plain(), json!({})).send().await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some());
+    let text = answer.json().await["error"]["message"].to_string();
+    assert!(text.contains("handshake"), "{text}");
+}
