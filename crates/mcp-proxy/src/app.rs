@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
@@ -15,7 +16,7 @@ use chassis::config::{Environment, Loaded, Reference, find_file, load};
 use chassis::health::Readiness;
 use chassis::metrics::Metrics;
 use chassis::private::{self, Private};
-use chassis::shutdown::Shutdown;
+use chassis::shutdown::{Shutdown, Stopping, give_connections_back};
 use chassis::{health, listen, telemetry};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::time::Instant;
@@ -27,16 +28,18 @@ use crate::child::{POLITE, Spawner, TERMINATING};
 use crate::children::Children;
 use crate::cli::{Action, Cli, Serve};
 use crate::config::{self, Config, FILE_KEYS, SECTION, SETTINGS, validate};
+use crate::http::error::Refusal;
 use crate::http::origin::Allowed;
 use crate::metrics::Counted;
 use crate::modern::era::{Verdict, probe};
 use crate::modern::pool::Pool;
 use crate::modern::translation::leases::Leases;
+use crate::replicas::Replicas;
 use crate::routes;
 use crate::sessions::{self, Sessions};
 use crate::tools::reload::{InForce, Reload};
 
-use parts::{bounds, command, leases, limits};
+use parts::{bounds, command, leases, limits, replicas};
 
 /// How often idle sessions and overdue calls are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -76,6 +79,10 @@ pub struct State {
     pub verdict: Verdict,
     /// What is counted.
     pub counted: Counted,
+    /// The other replicas, where there are some.
+    pub replicas: Option<Arc<Replicas>>,
+    /// May work be sent here?
+    pub readiness: Readiness,
     /// Cancelled when no new request is taken any more.
     pub stopping: CancellationToken,
 }
@@ -94,7 +101,21 @@ impl State {
     }
 
     fn in_flight(&self) -> usize {
-        self.sessions.in_flight() + self.pool.in_flight() + self.leases.in_flight()
+        let of_others = self.replicas.as_ref();
+        self.sessions.in_flight()
+            + self.pool.in_flight()
+            + self.leases.in_flight()
+            + of_others.map_or(0, |replicas| replicas.in_flight())
+    }
+
+    /// The answer to a request in a session of this process, which is ending. Where there are replicas its client had
+    /// better open another one, which the balancer sends to one of them.
+    #[must_use]
+    pub fn ending(&self) -> Refusal {
+        match self.replicas {
+            Some(_) => Refusal::SessionUnknown,
+            None => Refusal::Stopping,
+        }
     }
 
     fn close_all(&self) {
@@ -207,8 +228,9 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     ];
     let grace = config.limits.shutdown_grace.duration();
     let shutdown = Shutdown::new();
+    let drain = config.limits.shutdown_drain.duration();
     // The children are given their own time after the requests in flight.
-    shutdown.listen_for_signals(grace + POLITE + TERMINATING + ENDING)?;
+    shutdown.listen_for_signals(drain + grace + POLITE + TERMINATING + ENDING)?;
 
     let shown = Private {
         readiness: Readiness::new(),
@@ -224,6 +246,9 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
         config.limits.initialize.duration(),
         shutdown.soft().clone(),
     );
+    let replicas = replicas(&config, &children, &shown.metrics, shutdown.soft())?;
+    let replica = replicas.as_ref().map(|replicas| replicas.tag());
+    let stopping = CancellationToken::new();
     let state = State {
         allowed: Allowed::new(&config.allowed_hosts, &config.allowed_origins),
         sessions: Arc::new(Sessions::new(
@@ -236,6 +261,7 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
                 per_subject: config.limits.sessions_per_subject,
                 initialize: config.limits.initialize.duration(),
             },
+            replica,
         )),
         pool: Arc::new(Pool::new(
             children.clone(),
@@ -246,15 +272,17 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
         children: children.clone(),
         about,
         tools: rules.clone(),
-        leases: leases(&children, &config, &counted)?,
+        leases: leases(&children, &config, replica, &counted)?,
         verdict,
         counted,
-        stopping: shutdown.soft().clone(),
+        replicas,
+        readiness: shown.readiness.clone(),
+        stopping: stopping.clone(),
         config,
     };
     let state = Data::new(state);
 
-    let server = serve(public, state.clone())?;
+    let server = serve(public, state.clone(), Stopping(shutdown.soft().clone()))?;
     let (shown_by, readiness) = (state.clone(), shown.readiness.clone());
     let private = private::serve(private, shown.clone(), move |routes| {
         about::routes(routes, shown_by.clone(), readiness.clone());
@@ -286,6 +314,18 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     sweep(&state, shutdown.soft()).await;
 
     shown.readiness.stop();
+    if !drain.is_zero() {
+        // Whoever balances between replicas has to see it first; meanwhile a request that still comes here is answered.
+        info!(
+            drain_s = drain.as_secs(),
+            "stopping: giving connections back"
+        );
+        tokio::select! {
+            () = sweep(&state, shutdown.hard()) => {}
+            () = tokio::time::sleep(drain) => {}
+        }
+    }
+    stopping.cancel();
     finish(&state, &shutdown, &public_handle).await;
     private_handle.stop(false).await;
     server.abort();
@@ -308,6 +348,12 @@ async fn finish(state: &State, shutdown: &Shutdown, public: &ServerHandle) {
         () = calls => {}
         () = tokio::time::sleep(state.config.limits.shutdown_grace.duration()) => {}
         () = shutdown.hard().cancelled() => {}
+    }
+    if let Some(replicas) = &state.replicas {
+        tokio::select! {
+            () = replicas.leave() => {}
+            () = shutdown.hard().cancelled() => {}
+        }
     }
     state.close_all();
     public.stop(true).await;
@@ -340,8 +386,15 @@ async fn sweep(state: &State, stop: &CancellationToken) {
     }
 }
 
-fn serve(listener: TcpListener, state: Data<State>) -> std::io::Result<Server> {
-    let app = move || App::new().app_data(state.clone()).configure(routes::public);
+fn serve(listener: TcpListener, state: Data<State>, stopping: Stopping) -> std::io::Result<Server> {
+    let drains = !state.config.limits.shutdown_drain.duration().is_zero();
+    let app = move || {
+        App::new()
+            .app_data(state.clone())
+            .app_data(stopping.clone())
+            .wrap(Condition::new(drains, from_fn(give_connections_back)))
+            .configure(routes::public)
+    };
     let server = HttpServer::new(app)
         // The other half is for the children: a call needs both.
         .workers(threads().div_ceil(2))

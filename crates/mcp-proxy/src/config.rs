@@ -44,6 +44,8 @@ pub const SETTINGS: &[Setting] = &[
         .example("mcp-fetch.example.com"),
     Setting::list("ALLOWED_ORIGINS", "allowed_origins", "Origins whose pages may call this service besides loopback ones")
         .example("https://app.example.com"),
+    Setting::list("REPLICAS", "replicas", "The replicas of this service, this one included: host:port of each, or a name that stands for all. A request for a session of another one is handed to it")
+        .example("tasks.mcp-fetch:3000"),
     Setting::boolean("REQUIRE_IDENTITY", "require_identity", "Answer only to requests with the gateway's identity headers"),
     Setting::integer("MAX_SESSIONS", "limits.sessions", "MCP server processes in all"),
     Setting::integer("MAX_SESSIONS_PER_SUBJECT", "limits.sessions_per_subject", "MCP server processes of one person"),
@@ -62,6 +64,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::seconds("STREAM_AFTER", "limits.stream_after", "Time after which a waiting answer becomes an event stream, so that it can be kept alive"),
     Setting::seconds("KEEP_ALIVE", "limits.keep_alive", "Silence after which an event stream gets a comment"),
     Setting::integer("REPLAY_BYTES", "limits.replay_bytes", "Bytes of events remembered per session, for clients that lost a stream").unit("bytes"),
+    Setting::seconds("SHUTDOWN_DRAIN", "limits.shutdown_drain", "Time after SIGTERM in which requests are still taken, while /health/ready and /replica say 503 and connections are given back; for several replicas"),
     Setting::seconds("SHUTDOWN_GRACE", "limits.shutdown_grace", "Time for requests in flight after SIGTERM"),
     LOG_LEVEL,
     LOG_FORMAT,
@@ -131,6 +134,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Origins answered to besides loopback ones.
     pub allowed_origins: Vec<String>,
+    /// The replicas of this service, this one included: `host:port` of each, or a name that stands for all.
+    pub replicas: Vec<String>,
     /// Are the identity headers needed?
     pub require_identity: bool,
     /// The tools of those for whom no rule fits.
@@ -205,7 +210,9 @@ pub struct LimitsConfig {
     pub keep_alive: Seconds,
     /// Life of a stream that only listens: the client opens another one, and its token is looked at again.
     pub stream_life: Seconds,
-    /// Time for requests in flight after SIGTERM.
+    /// Time after SIGTERM in which requests are still taken.
+    pub shutdown_drain: Seconds,
+    /// Time for requests in flight after that.
     pub shutdown_grace: Seconds,
 }
 
@@ -222,6 +229,7 @@ impl Default for Config {
             child: ChildConfig::default(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            replicas: Vec::new(),
             require_identity: false,
             tools: ToolsConfig::default(),
             rules: Vec::new(),
@@ -276,6 +284,7 @@ impl Default for LimitsConfig {
             session_life: Seconds::new(24 * 60 * 60),
             keep_alive: Seconds::new(15),
             stream_life: Seconds::new(15 * 60),
+            shutdown_drain: Seconds::new(0),
             shutdown_grace: Seconds::new(25),
         }
     }
@@ -321,8 +330,27 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
             return Err(loaded.invalid(key, "must be at least 1"));
         }
     }
+    for place in &config.replicas {
+        if !is_place(place) {
+            let wrong = format!("`{place}` is not host:port, such as tasks.mcp-fetch:3000");
+            return Err(loaded.invalid("replicas", wrong));
+        }
+    }
+    if config.limits.shutdown_drain.get() > LONGEST_DRAIN {
+        return Err(loaded.invalid("limits.shutdown_drain", "must be at most 20 seconds"));
+    }
     rules(loaded)?;
     validate_placeholders(loaded)
+}
+
+/// Seconds that a drain may take: whoever stops the process waits for it and for the requests in flight.
+const LONGEST_DRAIN: u64 = 20;
+
+/// A host and a port that is not 0.
+fn is_place(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        url::Host::parse(host).is_ok() && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
 }
 
 /// The rules for tools.

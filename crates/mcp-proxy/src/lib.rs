@@ -18,6 +18,7 @@ pub mod jsonrpc;
 pub mod metrics;
 pub mod modern;
 pub mod replay;
+pub mod replicas;
 pub mod resources;
 pub mod routes;
 pub mod session;

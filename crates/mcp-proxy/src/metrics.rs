@@ -43,6 +43,48 @@ pub struct Answered {
     pub status: u16,
 }
 
+/// What is counted where there are several replicas; clones share it.
+#[derive(Clone, Debug)]
+pub struct Replication {
+    /// Other replicas that are known.
+    pub peers: Gauge,
+    /// Requests that another replica answered.
+    pub answered: Counter,
+    /// Requests for a replica that is not there any more, or never was.
+    pub owner_unknown: Counter,
+    /// Requests for a replica that nobody reaches any more.
+    pub unreachable: Counter,
+    /// Requests whose replica broke off before the answer, or in the middle of it.
+    pub broken: Counter,
+}
+
+impl Replication {
+    /// New counters, shown in `metrics`.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let handed_over = Family::<Call, Counter>::default();
+        let of = |outcome| handed_over.get_or_create_owned(&Call { outcome });
+        let counted = Self {
+            peers: Gauge::default(),
+            answered: of("answered"),
+            owner_unknown: of("owner_unknown"),
+            unreachable: of("unreachable"),
+            broken: of("broken"),
+        };
+        metrics.register(
+            "mcp_replicas",
+            "Other replicas of this service that are known",
+            counted.peers.clone(),
+        );
+        metrics.register(
+            "mcp_handed_over",
+            "Requests for sessions and parked calls of other replicas, by what became of them",
+            handed_over,
+        );
+        counted
+    }
+}
+
 /// How an MCP server process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Ended {

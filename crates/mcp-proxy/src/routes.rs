@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::State;
 use crate::http::error::Refusal;
-use crate::http::{admit, delete, get, post};
+use crate::http::{admit, delete, get, post, replica};
+use crate::replicas;
 
 /// Every route. The endpoint answers with and without a trailing slash: a redirect would lose body and token.
 pub fn public(config: &mut ServiceConfig) {
@@ -18,6 +19,7 @@ pub fn public(config: &mut ServiceConfig) {
                 .default_service(web::to(method_not_allowed)),
         );
     }
+    config.route(replicas::PATH, web::get().to(replica::replica));
     config.default_service(web::to(not_found));
 }
 
@@ -29,7 +31,8 @@ async fn not_found(request: HttpRequest, state: Data<State>) -> HttpResponse {
     refuse(&request, &state, &Refusal::NotFound)
 }
 
-fn refuse(request: &HttpRequest, state: &State, refusal: &Refusal) -> HttpResponse {
+/// The answer to a request that nothing here is for, if it may come here at all.
+pub fn refuse(request: &HttpRequest, state: &State, refusal: &Refusal) -> HttpResponse {
     match admit(request, state) {
         Ok(_) => refusal.answer(None),
         Err(first) => first.answer(None),

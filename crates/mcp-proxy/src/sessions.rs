@@ -24,24 +24,30 @@ use crate::doubt::HUNG;
 use crate::identity::{Identity, Owner};
 use crate::jsonrpc::Message;
 use crate::metrics::Counted;
+use crate::replicas::Tag;
 use crate::session::{Child, Limits, Session};
 use crate::tools::announce::list_changed;
 use crate::trunk::{Key, Trunk};
 use trunks::Found;
 
-/// The name of a session: 192 random bits in URL-safe base64. Whoever knows it still has to be its owner.
+/// The name of a session: 192 random bits in URL-safe base64, after the tag of this process where it has replicas. Whoever
+/// knows it still has to be its owner.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionId(Arc<str>);
 
 impl SessionId {
-    fn generate() -> Result<Self, getrandom::Error> {
+    fn generate(replica: Option<Tag>) -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 24];
         #[expect(
             clippy::disallowed_methods,
             reason = "an unguessable name has no use for a repeatable source"
         )]
         getrandom::fill(&mut bytes)?;
-        Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes).into()))
+        let random = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        Ok(Self(match replica {
+            Some(tag) => tag.mark(&random).into(),
+            None => random.into(),
+        }))
     }
 
     /// What the log may say of it: the first 32 bits of its SHA-256 in hexadecimal digits. An operator who is told a
@@ -88,6 +94,7 @@ pub struct Sessions {
     counted: Counted,
     sharing: Sharing,
     bounds: Bounds,
+    replica: Option<Tag>,
     trunks: Mutex<HashMap<Key, Arc<Trunk>>>,
     /// Held while a shared child is opened, so that there is one.
     opening: tokio::sync::Mutex<()>,
@@ -161,7 +168,7 @@ impl Listener for Ear {
 }
 
 impl Sessions {
-    /// No sessions yet.
+    /// No sessions yet. `replica`: what their names begin with where there are several replicas.
     #[must_use]
     pub fn new(
         children: Children,
@@ -169,6 +176,7 @@ impl Sessions {
         counted: Counted,
         sharing: Sharing,
         bounds: Bounds,
+        replica: Option<Tag>,
     ) -> Self {
         Self {
             table: RwLock::default(),
@@ -178,6 +186,7 @@ impl Sessions {
             counted,
             sharing,
             bounds,
+            replica,
             trunks: Mutex::default(),
             opening: tokio::sync::Mutex::new(()),
         }
@@ -244,7 +253,7 @@ impl Sessions {
 
     fn insert(&self, identity: Option<&Identity>, child: Child) -> Result<Arc<Session>, NotOpened> {
         let owner = identity.map(|identity| identity.owner.clone());
-        let id = SessionId::generate().map_err(NotOpened::NoChance)?;
+        let id = SessionId::generate(self.replica).map_err(NotOpened::NoChance)?;
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let login = identity.map_or("-", |identity| &identity.login);
         let subject = identity.map_or("-", |identity| &identity.owner.subject);

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chassis::config::Environment;
+use chassis::metrics::Metrics;
+use tokio_util::sync::CancellationToken;
 
 use crate::calls::Patience;
 use crate::children::{Bounds, Children};
 use crate::command::CommandLine;
 use crate::config::{Config, child_environment};
-use crate::metrics::Counted;
+use crate::metrics::{Counted, Replication};
 use crate::modern::translation::leases::{self, Leases};
+use crate::replicas::{Replicas, Tag};
 use crate::session::Limits;
 use crate::template::Template;
 
@@ -28,9 +31,28 @@ pub(super) fn bounds(config: &Config) -> Bounds {
     }
 }
 
+/// The other replicas, looked for until `stop`; none where `REPLICAS` is not set.
+pub(super) fn replicas(
+    config: &Config,
+    children: &Children,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Arc<Replicas>>> {
+    if config.replicas.is_empty() {
+        return Ok(None);
+    }
+    let runtime = children.runtime();
+    let counted = Replication::new(metrics);
+    let replicas = Replicas::new(config.replicas.clone(), runtime.clone(), counted);
+    let replicas = Arc::new(replicas.context("the system gave no random bits")?);
+    runtime.spawn(Arc::clone(&replicas).follow(stop.clone()));
+    Ok(Some(replicas))
+}
+
 pub(super) fn leases(
     children: &Children,
     config: &Config,
+    replica: Option<Tag>,
     counted: &Counted,
 ) -> anyhow::Result<Arc<Leases>> {
     let bounds = leases::Bounds {
@@ -40,7 +62,13 @@ pub(super) fn leases(
         parked: config.limits.parked.duration(),
         handshake: config.limits.initialize.duration(),
     };
-    let leases = Leases::new(children.clone(), limits(config), bounds, counted.clone());
+    let leases = Leases::new(
+        children.clone(),
+        limits(config),
+        bounds,
+        replica,
+        counted.clone(),
+    );
     leases.context("the system gave no random bits")
 }
 

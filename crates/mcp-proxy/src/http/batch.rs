@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::app::State;
 use crate::calls::{Accepts, Reply};
 use crate::http::error::{Refusal, json};
+use crate::http::hand_over::{self, Place};
 use crate::http::post::{self, Failure};
 use crate::http::tools::{self, Narrowed};
 use crate::identity::Identity;
@@ -28,7 +29,13 @@ pub async fn serve(
     if post::check_version(request)?.is_some_and(Version::is_modern) {
         return Err(Refusal::BadRequest("this revision of MCP has no batches").into());
     }
-    let session = post::session(request, state, identity)?;
+    let session = match hand_over::session(request, state, identity).await? {
+        Place::Here(session) => session,
+        Place::There(replica) => {
+            let gone = Refusal::SessionUnknown;
+            return Ok(replica.message(request, text, gone).await?);
+        }
+    };
     if session
         .version()
         .is_some_and(|version| version > Version::V20250326)
@@ -46,7 +53,7 @@ pub async fn serve(
     } = sort(state, identity, accepts, &members);
     let stopping = state.stopping.is_cancelled();
     if stopping && messages.iter().any(|message| message.kind == Kind::Request) {
-        return Err(Refusal::Stopping.into());
+        return Err(state.ending().into());
     }
     let accepts = if lists.is_empty() {
         accepts

@@ -114,6 +114,11 @@ pub enum Refusal {
     /// The child did not answer `initialize`.
     #[error("the MCP server did not answer initialize in time")]
     InitializeTimeout,
+    /// The replica of the session broke off before it answered.
+    #[error(
+        "the replica that had this session ended before it answered: begin a new one with initialize"
+    )]
+    ReplicaLost,
     /// The answer will never come: the waiting call was dropped.
     #[error("the MCP server's answer was lost")]
     AnswerLost,
@@ -156,6 +161,7 @@ impl Refusal {
             // allowed is an error of the protocol like an unknown one (MCP, tools, "Error Handling"): the client goes on.
             Self::Refused(Refused::Ended(_) | Refused::Input(SendError::Closed))
             | Self::ToolNotAllowed(_) => StatusCode::OK,
+            Self::ReplicaLost => StatusCode::BAD_GATEWAY,
             Self::InitializeTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -185,9 +191,11 @@ impl Refusal {
             | Self::NoHandshake(_)
             | Self::NoChild(_) => code::INTERNAL_ERROR,
             Self::SessionUnknown => code::TIMEOUT,
-            Self::NotOpened(_) | Self::Refused(_) | Self::InitializeTimeout | Self::AnswerLost => {
-                code::INTERNAL_ERROR
-            }
+            Self::NotOpened(_)
+            | Self::Refused(_)
+            | Self::InitializeTimeout
+            | Self::ReplicaLost
+            | Self::AnswerLost => code::INTERNAL_ERROR,
             _ => code::REFUSED,
         }
     }

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::State;
 use crate::http::error::Refusal;
+use crate::http::hand_over::{self, Place};
 use crate::http::headers::{self, LAST_EVENT_ID};
 use crate::http::origin::single;
 use crate::http::{admit, body, post};
@@ -12,16 +13,21 @@ use crate::replay::EventId;
 
 /// `GET /mcp`.
 pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    serve(&request, &state).unwrap_or_else(|refusal| refusal.answer(None))
+    serve(&request, &state)
+        .await
+        .unwrap_or_else(|refusal| refusal.answer(None))
 }
 
-fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> {
+async fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Refusal> {
     let identity = admit(request, state)?;
     refuse_modern(request)?;
     if !headers::accepts(request.headers()).sse {
         return Err(Refusal::NotAcceptable);
     }
-    let session = post::session(request, state, identity.as_ref())?;
+    let session = match hand_over::session(request, state, identity.as_ref()).await? {
+        Place::Here(session) => session,
+        Place::There(replica) => return replica.bare(request, state).await,
+    };
     let last = single(request.headers(), &LAST_EVENT_ID)
         .map_err(|_| Refusal::BadHeader("Last-Event-ID"))?;
     let last = last

@@ -5,10 +5,13 @@ pub mod body;
 pub mod delete;
 pub mod error;
 pub mod get;
+pub mod hand_over;
 pub mod headers;
 pub mod modern;
 pub mod origin;
 pub mod post;
+pub mod relay;
+pub mod replica;
 pub mod tools;
 pub mod translated;
 

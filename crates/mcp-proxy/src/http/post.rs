@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::app::State;
 use crate::calls::{Accepts, Reply};
 use crate::http::error::{Refusal, json};
+use crate::http::hand_over::{self, Place};
 use crate::http::headers::{self, SESSION_ID};
 use crate::http::origin::single;
 use crate::http::tools::{self, Narrowed};
@@ -90,17 +91,30 @@ async fn single_message(
     accepts: Accepts,
     message: &Message<'_>,
 ) -> Result<HttpResponse, Refusal> {
-    if message.kind == Kind::Request && state.stopping.is_cancelled() {
-        return Err(Refusal::Stopping);
-    }
+    let stopping = message.kind == Kind::Request && state.stopping.is_cancelled();
     if validate::is_modern(request.headers(), message) {
+        if stopping {
+            return Err(Refusal::Stopping);
+        }
         return modern::serve(request, state, identity, accepts, message).await;
     }
     check_version(request)?;
     if message.kind == Kind::Request && message.method == "initialize" {
+        if stopping {
+            return Err(Refusal::Stopping);
+        }
         return initialize(state, identity, accepts, message).await;
     }
-    let session = session(request, state, identity)?;
+    let session = match hand_over::session(request, state, identity).await? {
+        Place::Here(session) => session,
+        Place::There(replica) => {
+            let gone = Refusal::SessionUnknown;
+            return replica.message(request, message.text, gone).await;
+        }
+    };
+    if stopping {
+        return Err(state.ending());
+    }
     if message.kind == Kind::Request {
         if let Some(narrowed) = tools::admit(state, identity, accepts, message)? {
             let pending = session.request(message, Narrowed::ACCEPTS)?;

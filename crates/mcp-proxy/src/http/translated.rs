@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::app::State;
 use crate::calls::Accepts;
 use crate::http::error::{Refusal, json};
+use crate::http::hand_over;
 use crate::http::modern::{answer, check_parameters};
 use crate::http::tools::Narrowed;
 use crate::identity::Identity;
@@ -29,6 +30,14 @@ pub async fn serve(
         return Err(Refusal::UnknownMethod(message.method.clone().into_owned()));
     }
     let inward = Inward::read(message)?;
+    let asks = can_ask(&message.method);
+    if asks
+        && let Some(token) = &inward.state
+        && let Some(replica) = hand_over::elsewhere(request, state, token).await
+    {
+        let gone = Refusal::InvalidParams(STATE_UNKNOWN);
+        return replica.message(request, message.text, gone).await;
+    }
     let shared = state.leases.shared(identity).await?;
     match &*message.method {
         "server/discover" => {
@@ -45,7 +54,6 @@ pub async fn serve(
         shared.schemas(tool, life).await
     })
     .await?;
-    let asks = can_ask(&message.method);
     let subject = identity.map(|identity| &*identity.owner.subject);
     if asks && let Some(token) = &inward.state {
         let binding = Binding::new(subject, &inward);

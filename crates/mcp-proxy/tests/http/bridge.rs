@@ -24,6 +24,7 @@ pub(crate) struct Setup {
     command: Vec<String>,
     variables: Vec<(String, String)>,
     file: String,
+    port: u16,
 }
 
 /// The scripted MCP server with flags.
@@ -50,6 +51,7 @@ pub(crate) fn around(command: &[&str]) -> Setup {
         command: command.iter().map(ToString::to_string).collect(),
         variables: Vec::new(),
         file: String::new(),
+        port: 0,
     }
 }
 
@@ -57,6 +59,12 @@ impl Setup {
     /// Sets a variable of the bridge.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Listens on this port, for those who must know it before the start.
+    pub(crate) fn on(mut self, port: u16) -> Self {
+        self.port = port;
         self
     }
 
@@ -73,7 +81,7 @@ impl Setup {
         let mut command = Command::new("mcp-proxy", env!("CARGO_BIN_EXE_mcp-proxy"))
             .current_dir(directory)
             .env("PRIVATE_PORT", "0")
-            .args(["--port", "0", "--address-file"])
+            .args(["--port", &self.port.to_string(), "--address-file"])
             .arg(&file);
         for (name, value) in &self.variables {
             command = command.env(name, value);
@@ -371,6 +379,18 @@ impl Answer {
             }
             let chunk = self.response.as_mut()?.chunk().await.ok()??;
             self.read.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    /// Does the rest of the body break off?
+    pub(crate) async fn is_cut(&mut self) -> bool {
+        let mut response = self.response.take().unwrap();
+        loop {
+            match response.chunk().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
         }
     }
 

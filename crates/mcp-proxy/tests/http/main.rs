@@ -22,6 +22,7 @@ mod eras;
 mod input;
 mod input_required;
 mod limits;
+mod replicas;
 mod sessions;
 mod sharing;
 mod spare;

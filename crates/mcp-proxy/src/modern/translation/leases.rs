@@ -21,6 +21,7 @@ use crate::modern::translation::child::{Home, Legacy};
 use crate::modern::translation::listener::Ear;
 use crate::modern::translation::parked::Parked;
 use crate::modern::translation::profile::Profile;
+use crate::replicas::Tag;
 use crate::session::Limits;
 use crate::tools::announce;
 
@@ -126,14 +127,15 @@ fn subject(identity: Option<&Identity>) -> Subject {
 }
 
 impl Leases {
-    /// No children yet.
+    /// No children yet. `replica`: what a `requestState` begins with where there are several replicas.
     pub fn new(
         children: Children,
         limits: Limits,
         bounds: Bounds,
+        replica: Option<Tag>,
         counted: Counted,
     ) -> Result<Arc<Self>, getrandom::Error> {
-        let parked = Arc::new(Parked::new(bounds.parked, counted.clone())?);
+        let parked = Arc::new(Parked::new(bounds.parked, replica, counted.clone())?);
         Ok(Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             shared: Mutex::default(),

@@ -14,6 +14,7 @@ use tokio::time::{Duration, Instant};
 use crate::metrics::Counted;
 use crate::modern::translation::child::Legacy;
 use crate::modern::translation::inward::Inward;
+use crate::replicas::Tag;
 
 /// Bytes of a ticket's random name.
 const NAME: usize = 16;
@@ -46,6 +47,7 @@ pub struct Parked {
     key: [u8; 32],
     born: Instant,
     life: Duration,
+    replica: Option<Tag>,
     table: Mutex<HashMap<Ticket, Place>>,
     counted: Counted,
 }
@@ -68,12 +70,18 @@ impl fmt::Debug for Parked {
 }
 
 impl Parked {
-    /// None yet. `life`: how long a call waits for its client.
-    pub fn new(life: Duration, counted: Counted) -> Result<Self, getrandom::Error> {
+    /// None yet. `life`: how long a call waits for its client; `replica`: what states begin with where there are several
+    /// replicas.
+    pub fn new(
+        life: Duration,
+        replica: Option<Tag>,
+        counted: Counted,
+    ) -> Result<Self, getrandom::Error> {
         Ok(Self {
             key: random()?,
             born: Instant::now(),
             life,
+            replica,
             table: Mutex::default(),
             counted,
         })
@@ -100,7 +108,12 @@ impl Parked {
         sealed.extend_from_slice(&seal);
         self.lock().insert(ticket, Place { child, number });
         self.counted.parked.inc();
-        Ok((ticket, BASE64_URL_SAFE_NO_PAD.encode(sealed), end))
+        let sealed = BASE64_URL_SAFE_NO_PAD.encode(sealed);
+        let state = match self.replica {
+            Some(tag) => tag.mark(&sealed),
+            None => sealed,
+        };
+        Ok((ticket, state, end))
     }
 
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
@@ -117,8 +130,12 @@ impl Parked {
         state: &str,
         binding: Binding,
     ) -> Result<(Ticket, Arc<Legacy>, u64), NotParked> {
+        let sealed = match self.replica {
+            Some(_) => Tag::split(state).ok_or(NotParked)?.1,
+            None => state,
+        };
         let sealed = BASE64_URL_SAFE_NO_PAD
-            .decode(state)
+            .decode(sealed)
             .map_err(|_| NotParked)?;
         let (payload, seal) = sealed.split_at_checked(PAYLOAD).ok_or(NotParked)?;
         self.seal(payload, binding)
