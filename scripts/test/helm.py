@@ -11,12 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import yaml
 
 from labels import identity_headers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy" / "helm" / "mcp-gateway"
+# A version that many clusters have; every object is one that newer ones have, too.
+KUBERNETES = "1.30"
 HELM = Path(sys.executable).parent / "helm"
 VALUES = ["--set", "domain=example.com", "--set", "services.time.image=registry.example.com/mcp-time:1", "--set", "services.time.command={mcp-server-time}",
           "--set", "services.time.replicas=2", "--set", "auth.settings.ALLOWED_GITHUB_USERS=octocat"]
@@ -86,7 +89,7 @@ def hardened() -> None:
         for container in pod["containers"]:
             security = container["securityContext"]
             assert security == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}, f"{name}: {security}"
-    assert len([entry for entry in objects() if entry["kind"] == "NetworkPolicy"]) == 3
+    assert len([entry for entry in objects() if entry["kind"] == "NetworkPolicy"]) == 4
 
 
 def selectors_meet() -> None:
@@ -99,7 +102,46 @@ def selectors_meet() -> None:
             assert any(wanted.items() <= labels.items() for labels in pods), f"{entry['kind']} {entry['metadata']['name']} selects nothing"
 
 
-CHECKS = (lint, needs_a_domain, every_route_is_guarded, same_routes_to_auth, same_cors, hardened, selectors_meet)
+def replicas_find_each_other() -> None:
+    """More than one pod: a name for all of them, the right to talk to each other, and one that stays; alone: none of that."""
+    def variables(name: str) -> dict[str, str]:
+        container = named("Deployment", f"gateway-{name}")["spec"]["template"]["spec"]["containers"][0]
+        return {entry["name"]: entry["value"] for entry in container["env"]}
+
+    every = {(entry["kind"], entry["metadata"]["name"]) for entry in objects()}
+    assert variables("mcp-time")["REPLICAS"] == "gateway-mcp-time-replicas:3000"
+    headless = named("Service", "gateway-mcp-time-replicas")["spec"]
+    assert headless["clusterIP"] == "None" and headless["publishNotReadyAddresses"] is True, headless
+    pods = named("Deployment", "gateway-mcp-time")["spec"]["template"]["metadata"]["labels"]
+    policy = named("NetworkPolicy", "gateway-mcp-time-replicas")["spec"]
+    for selector in (headless["selector"], policy["podSelector"]["matchLabels"], policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"],
+                     policy["egress"][0]["to"][0]["podSelector"]["matchLabels"]):
+        assert selector.items() <= pods.items(), selector
+        assert "app.kubernetes.io/name" in selector and "app.kubernetes.io/instance" in selector, selector
+    assert named("PodDisruptionBudget", "gateway-mcp-time")["spec"]["minAvailable"] == 1
+    assert "REPLICAS" not in variables("mcp-fetch")
+    assert not {("Service", "gateway-mcp-fetch-replicas"), ("NetworkPolicy", "gateway-mcp-fetch-replicas"), ("PodDisruptionBudget", "gateway-mcp-fetch")} & every
+    pod = named("Deployment", "gateway-mcp-time")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] >= int(variables("mcp-time")["SHUTDOWN_DRAIN"]) + 25 + 10
+
+
+def wrong_values_are_refused() -> None:
+    for wrong, named_in_error in (("services.time.replicas=0", "replicas"), ("auth.replicas=two", "replicas"), ("services.Time.image=x", "Time"),
+                                  ("auth.setings.DOMAIN=x", "setings"), ("domain=https://example.com", "domain")):
+        done = helm("template", "gateway", str(CHART), *VALUES, "--set", wrong)
+        assert done.returncode != 0 and named_in_error in done.stderr, f"{wrong}: {done.stderr or 'accepted'}"
+
+
+def objects_are_what_kubernetes_knows() -> None:
+    """Traefik's own kinds are checked in the other tests."""
+    for entry in objects():
+        if entry["apiVersion"].startswith("traefik.io/"):
+            continue
+        kubernetes_validate.validate(entry, KUBERNETES, strict=True)
+
+
+CHECKS = (lint, needs_a_domain, every_route_is_guarded, same_routes_to_auth, same_cors, hardened, selectors_meet, replicas_find_each_other,
+          wrong_values_are_refused, objects_are_what_kubernetes_knows)
 
 
 def main() -> int:
@@ -108,7 +150,7 @@ def main() -> int:
         try:
             check()
             print(f"chart: ok {check.__name__}", flush=True)
-        except (AssertionError, StopIteration, KeyError) as error:
+        except (AssertionError, StopIteration, KeyError, kubernetes_validate.ValidationError) as error:
             failed += 1
             print(f"chart: FAILED {check.__name__}: {error!r}", flush=True)
     print(f"chart: {len(CHECKS) - failed} passed, {failed} failed")
