@@ -16,6 +16,7 @@ mod generated;
 mod github;
 mod layers;
 mod real_servers;
+mod replicas;
 mod restart;
 mod rolling;
 mod sdk_clients;

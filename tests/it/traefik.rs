@@ -49,7 +49,7 @@ impl Edge {
         let settings = Settings {
             port: 0,
             auth: vec![auth.address()],
-            services: vec![("mcp-fetch".to_owned(), backend.address())],
+            services: vec![("mcp-fetch".to_owned(), vec![backend.address()])],
             variables: &variables,
         };
         let traefik = Traefik::start(settings, directory.path(), &logs).await?;

@@ -16,8 +16,8 @@ pub struct Settings<'a> {
     pub port: u16,
     /// The instances of the authorization server; with more than one, Traefik asks them by way of itself.
     pub auth: Vec<SocketAddr>,
-    /// Names and addresses of the MCP services.
-    pub services: Vec<(String, SocketAddr)>,
+    /// Names of the MCP services, and the addresses of their replicas.
+    pub services: Vec<(String, Vec<SocketAddr>)>,
     /// More variables.
     pub variables: &'a [(String, String)],
 }
@@ -42,7 +42,13 @@ impl Traefik {
         let backends: Vec<String> = settings
             .services
             .iter()
-            .map(|(name, address)| format!("{name}=http://{address}"))
+            .map(|(name, replicas)| {
+                let urls: Vec<String> = replicas
+                    .iter()
+                    .map(|address| format!("http://{address}"))
+                    .collect();
+                format!("{name}={}", urls.join("|"))
+            })
             .collect();
         let auth: Vec<String> = settings
             .auth

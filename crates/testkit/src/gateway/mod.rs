@@ -45,10 +45,20 @@ pub struct Gateway {
     /// `None` while it is down.
     auth: Option<Process>,
     /// The other instances of the authorization server.
-    others: Vec<Process>,
+    others: Vec<(Process, SocketAddr)>,
     proxies: Vec<parts::Proxy>,
     traefik: Traefik,
     directory: TempDir,
+}
+
+/// SIGTERM, and a good end within the limits of the process.
+async fn end(process: &mut Process, name: &str) -> Result<()> {
+    process.signal(crate::process::Signal::TERM)?;
+    let status = process.wait(STOP).await?;
+    if !status.success() {
+        anyhow::bail!("{name} ended with {status}");
+    }
+    Ok(())
 }
 
 impl Gateway {
@@ -174,7 +184,7 @@ impl Gateway {
     pub fn process_ids(&self) -> Vec<u32> {
         let mut ids = vec![self.traefik.process.id()];
         ids.extend(self.auth.iter().map(Process::id));
-        ids.extend(self.others.iter().map(Process::id));
+        ids.extend(self.others.iter().map(|(process, _)| process.id()));
         ids.extend(self.proxies.iter().map(|proxy| proxy.process.id()));
         ids
     }
@@ -196,12 +206,68 @@ impl Gateway {
     /// If it was not running, or does not end well within its own limits.
     pub async fn stop_auth(&mut self) -> Result<()> {
         let mut auth = self.auth.take().context("mcp-auth is not running")?;
-        auth.signal(crate::process::Signal::TERM)?;
-        let status = auth.wait(STOP).await?;
-        if !status.success() {
-            anyhow::bail!("mcp-auth ended with {status}");
+        end(&mut auth, "mcp-auth").await
+    }
+
+    /// SIGTERM to each other instance of the authorization server, one after the other; each is started again at its address
+    /// before the next one goes.
+    ///
+    /// # Errors
+    ///
+    /// If one does not end well, or does not come back.
+    pub async fn restart_others(&mut self) -> Result<()> {
+        for (process, address) in &mut self.others {
+            end(process, "mcp-auth").await?;
+            let (again, _) = parts::start_auth(
+                &self.setup,
+                &self.logs,
+                self.directory.path(),
+                parts::Addresses {
+                    public_port: self.public_port,
+                    auth_port: address.port(),
+                },
+                self.github.as_ref(),
+            )
+            .await?;
+            *process = again;
         }
         Ok(())
+    }
+
+    /// The address of each replica of a service, past Traefik.
+    #[must_use]
+    pub fn replicas(&self, service: &str) -> Vec<SocketAddr> {
+        self.proxies
+            .iter()
+            .filter(|proxy| proxy.service == service)
+            .map(|proxy| proxy.address)
+            .collect()
+    }
+
+    /// SIGTERM to the replica at this address; returns when another process serves there and is ready.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it does not end well or does not come back.
+    pub async fn restart_replica(&mut self, address: SocketAddr) -> Result<()> {
+        let mut found = self.proxies.iter_mut();
+        let proxy = found
+            .find(|proxy| proxy.address == address)
+            .context("no such replica")?;
+        end(&mut proxy.process, &proxy.service).await?;
+        let ports = &proxy.replicas;
+        let place = ports.iter().position(|port| *port == address.port());
+        *proxy = parts::start_proxy(
+            &self.setup,
+            &self.logs,
+            self.directory.path(),
+            &proxy.service,
+            &proxy.server,
+            ports,
+            place.context("a proxy that has no replicas")?,
+        )
+        .await?;
+        parts::wait_for_proxy(proxy).await
     }
 
     /// Starts the authorization server again, at the same address on the same store.

@@ -35,6 +35,8 @@ pub(super) struct Addresses {
 #[derive(Debug)]
 pub(super) struct Proxy {
     pub(super) service: String,
+    pub(super) server: Vec<String>,
+    pub(super) replicas: Vec<u16>,
     pub(super) process: Process,
     pub(super) address: SocketAddr,
     private: SocketAddr,
@@ -137,14 +139,21 @@ fn password_hash() -> Result<String> {
     Ok(hash.trim().to_owned())
 }
 
+/// Starts one `mcp-proxy`. `replicas`: the ports of all that serve this service, of which this is the one at `place`; empty
+/// where there is one alone, which takes a free port.
 pub(super) async fn start_proxy(
     setup: &Setup,
     logs: &Logs,
     directory: &Path,
     service: &str,
     server: &[String],
+    replicas: &[u16],
+    place: usize,
 ) -> Result<Proxy> {
-    let address_file = directory.join(format!("{service}.address"));
+    let port = replicas.get(place).copied().unwrap_or_default();
+    let address_file = directory.join(format!("{service}-{place}.address"));
+    // A file of an earlier start would be taken for the answer of this one.
+    let _ = std::fs::remove_file(&address_file);
     let mut command = Command::new(service, binaries::mcp_proxy())
         .current_dir(directory)
         .env("PRIVATE_PORT", "0")
@@ -155,8 +164,16 @@ pub(super) async fn start_proxy(
     for (variable, value) in &setup.proxy_settings {
         command = command.env(variable, value);
     }
+    if !replicas.is_empty() {
+        let places: Vec<String> = replicas
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        command = command.env("REPLICAS", places.join(","));
+    }
     let mut process = command
-        .args(["--host", "127.0.0.1", "--port", "0", "--address-file"])
+        .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+        .arg("--address-file")
         .arg(&address_file)
         .arg("--")
         .args(server)
@@ -165,6 +182,8 @@ pub(super) async fn start_proxy(
     let private = process::address(&mut process, &address_file, "private").await?;
     Ok(Proxy {
         service: service.to_owned(),
+        server: server.to_owned(),
+        replicas: replicas.to_owned(),
         process,
         address,
         private,

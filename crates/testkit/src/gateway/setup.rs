@@ -50,6 +50,7 @@ pub struct Setup {
     pub(super) traefik_settings: Vec<(String, String)>,
     pub(super) log_level: String,
     pub(super) more_instances: usize,
+    pub(super) more_replicas: usize,
 }
 
 impl Default for Setup {
@@ -63,6 +64,7 @@ impl Default for Setup {
             traefik_settings: Vec::new(),
             log_level: "info".to_owned(),
             more_instances: 0,
+            more_replicas: 0,
         }
     }
 }
@@ -147,6 +149,13 @@ impl Setup {
         self
     }
 
+    /// Starts this many more replicas of every MCP service.
+    #[must_use]
+    pub fn with_more_replicas(mut self, count: usize) -> Self {
+        self.more_replicas = count;
+        self
+    }
+
     async fn launch(self) -> Result<Gateway> {
         let logs = Logs::default();
         let directory = tempfile::tempdir().context("a directory for the gateway")?;
@@ -182,12 +191,26 @@ impl Setup {
         }
         let mut proxies = Vec::new();
         for (service, command) in &self.services {
-            proxies
-                .push(parts::start_proxy(&self, &logs, directory.path(), service, command).await?);
+            let mut ports = Vec::new();
+            for _ in 0..self.more_replicas {
+                ports.push(network::free_port()?);
+            }
+            if !ports.is_empty() {
+                ports.push(network::free_port()?);
+            }
+            for place in 0..=self.more_replicas {
+                let directory = directory.path();
+                let start =
+                    parts::start_proxy(&self, &logs, directory, service, command, &ports, place);
+                proxies.push(start.await?);
+            }
         }
         let services = proxies
-            .iter()
-            .map(|proxy| (proxy.service.clone(), proxy.address))
+            .chunk_by(|one, next| one.service == next.service)
+            .filter_map(|replicas| {
+                let addresses = replicas.iter().map(|proxy| proxy.address).collect();
+                Some((replicas.first()?.service.clone(), addresses))
+            })
             .collect();
         let traefik = Traefik::start(
             traefik::Settings {
@@ -209,7 +232,7 @@ impl Setup {
             public_port,
             auth_address,
             auth: Some(auth),
-            others: others.into_iter().map(|(process, _)| process).collect(),
+            others,
             proxies,
             traefik,
             directory,

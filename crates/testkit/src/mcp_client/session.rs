@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eventsource_stream::Eventsource as _;
+use eventsource_stream::{Event, Eventsource as _};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
@@ -179,6 +179,19 @@ impl Session {
         Messages::of(request.send().await?)
     }
 
+    /// Opens a GET stream that begins after the event of this id.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is not a stream.
+    pub async fn listen_after(&self, last_event_id: &str) -> Result<Messages> {
+        let request = self
+            .with_session(self.http.get(self.url.clone()))
+            .header(ACCEPT, "text/event-stream")
+            .header("last-event-id", last_event_id);
+        Messages::of(request.send().await?)
+    }
+
     /// Calls a tool and returns the texts of its result.
     ///
     /// # Errors
@@ -214,20 +227,20 @@ impl Session {
 }
 
 /// The messages of an open stream.
-pub struct Messages(BoxStream<'static, Result<Value>>);
+pub struct Messages {
+    events: BoxStream<'static, Result<Event>>,
+    last_event_id: String,
+}
 
 impl Messages {
     fn of(response: reqwest::Response) -> Result<Self> {
         let status = response.status();
         ensure!(is_stream(&response), "no stream but {status}");
         let events = response.bytes_stream().eventsource();
-        // A priming event has no data.
-        let messages = events.filter_map(async |event| match event {
-            Ok(event) if event.data.is_empty() => None,
-            Ok(event) => Some(serde_json::from_str(&event.data).map_err(Into::into)),
-            Err(error) => Some(Err(error.into())),
-        });
-        Ok(Self(messages.boxed()))
+        Ok(Self {
+            events: events.map(|event| event.map_err(Into::into)).boxed(),
+            last_event_id: String::new(),
+        })
     }
 
     /// The next message.
@@ -236,7 +249,20 @@ impl Messages {
     ///
     /// If the stream ends or breaks.
     pub async fn next(&mut self) -> Result<Value> {
-        self.0.next().await.context("the stream ended")?
+        loop {
+            let event = self.events.next().await.context("the stream ended")??;
+            event.id.clone_into(&mut self.last_event_id);
+            // A priming event has no data.
+            if !event.data.is_empty() {
+                return Ok(serde_json::from_str(&event.data)?);
+            }
+        }
+    }
+
+    /// The id of the last event that had one, for [`Session::listen_after`].
+    #[must_use]
+    pub fn last_event_id(&self) -> &str {
+        &self.last_event_id
     }
 }
 
