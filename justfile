@@ -113,6 +113,12 @@ init:
 up *arguments: _docker _secrets
     @{{ compose }} up --detach --wait {{ arguments }}
 
+# The stack on several machines: Docker Swarm, from the same files; `file` shows what it is given, `down` ends it
+[group('run')]
+[no-exit-message]
+swarm *arguments: _docker _secrets
+    @python3 scripts/stack/swarm.py {{ arguments }}
+
 # Stop the stack; --volumes also deletes its data
 [group('run')]
 [no-exit-message]

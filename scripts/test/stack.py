@@ -30,6 +30,7 @@ import init
 import labels
 import services
 import story
+import swarm
 from browser import ask
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -338,6 +339,8 @@ def main() -> int:
             print(run(["docker", "compose", "logs", "--tail", "40"], env=stack.environment, check=False).stdout, flush=True)
         if stack and "--keep" not in sys.argv:
             done.check("just down --volumes", stack.just, "down", "--volumes")
+            if not done.failed:
+                swarm.checks(stack.environment, stack.password, done)
     print(f"stack: {done.passed} passed, {done.failed} failed", flush=True)
     return 1 if done.failed else 0
 
