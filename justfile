@@ -312,6 +312,11 @@ _secrets:
 doc:
     cargo doc --workspace --no-deps --locked --document-private-items
 
+# Write docs/reference/ from the code; a test says when it is out of date
+[group('docs')]
+reference:
+    cargo run --quiet --locked --package reference
+
 # Release binaries, in target/release
 [group('release')]
 release:

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use chassis::config::{Environment, Loaded, Reference};
 use chassis::shutdown::Shutdown;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use oauth::secret::{ClientSecret, Plain};
 use oauth::{Clock as _, SystemClock, SystemEntropy};
 use store::RedisOptions;
@@ -83,6 +83,12 @@ enum Command {
     Admin(Admin),
     /// Walk the installation the way clients do, and say what they would trip over; exit code 1 if anything is broken.
     Doctor(Doctor),
+}
+
+/// The command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs what the command line asks for.

@@ -8,6 +8,7 @@ mod client_document;
 pub mod config;
 mod counted;
 mod doctor;
+pub mod endpoints;
 mod flow;
 mod http;
 mod idp;
@@ -16,6 +17,7 @@ mod limits;
 mod measured;
 mod pages;
 mod policy;
+pub mod reference;
 mod routes;
 mod settings;
 #[doc(hidden)]

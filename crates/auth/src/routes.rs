@@ -3,6 +3,7 @@
 use actix_web::guard::{self, Guard};
 use actix_web::web::{self, ServiceConfig};
 
+use crate::endpoints::{self, Endpoint};
 use crate::http::{
     account, admin, authorize, callback, consent, device, error, introspect, jwks, login, metadata,
     pages, register, registration, revoke, token, verify,
@@ -16,34 +17,34 @@ pub(crate) fn public(config: &mut ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(BODY_LIMIT))
         // Asked by Traefik for every request to a service.
-        .service(resource("/verify", &["GET"]).route(web::get().to(verify::verify)))
+        .service(resource("/verify").route(web::get().to(verify::verify)))
         // Discovery, on every host and in every form that clients try.
         .service(get("/.well-known/oauth-protected-resource").with(metadata::resource_root))
         .service(get("/.well-known/oauth-protected-resource/mcp").with(metadata::resource_mcp))
         .configure(server_metadata)
         .service(get("/jwks").with(jwks::jwks))
         // Clients.
-        .service(resource("/register", &["POST"]).route(web::post().to(register::register)))
+        .service(resource("/register").route(web::post().to(register::register)))
         .service(
-            resource("/register/{client_id}", &["GET", "PUT", "DELETE"])
+            resource("/register/{client_id}")
                 .route(web::get().to(registration::read))
                 .route(web::put().to(registration::replace))
                 .route(web::delete().to(registration::delete)),
         )
-        .service(resource("/token", &["POST"]).route(web::post().to(token::token)))
-        .service(resource("/revoke", &["POST"]).route(web::post().to(revoke::revoke)))
-        .service(resource("/introspect", &["POST"]).route(web::post().to(introspect::introspect)))
-        .service(resource("/device_authorization", &["POST"]).route(web::post().to(device::ask)))
+        .service(resource("/token").route(web::post().to(token::token)))
+        .service(resource("/revoke").route(web::post().to(revoke::revoke)))
+        .service(resource("/introspect").route(web::post().to(introspect::introspect)))
+        .service(resource("/device_authorization").route(web::post().to(device::ask)))
         // People.
         .service(get("/authorize").with(authorize::authorize))
-        .service(resource("/consent", &["POST"]).route(web::post().to(consent::consent)))
+        .service(resource("/consent").route(web::post().to(consent::consent)))
         .service(
-            resource("/login", &["GET", "POST"])
+            resource("/login")
                 .route(web::get().to(login::form))
                 .route(web::post().to(login::submit)),
         )
         .service(
-            resource("/device", &["GET", "POST"])
+            resource("/device")
                 .route(web::get().to(device::form))
                 .route(web::post().to(device::submit)),
         )
@@ -63,43 +64,37 @@ pub(crate) fn private(config: &mut ServiceConfig) {
     let admin = web::scope("/admin")
         .wrap(actix_web::middleware::from_fn(admin::guard))
         .app_data(web::QueryConfig::default().error_handler(admin::bad_query))
-        .service(get("/stats").with(admin::stats))
-        .service(resource("/purge", &["POST"]).route(web::post().to(admin::purge)))
-        .service(get("/keys").with(admin::keys))
-        .service(resource("/keys/rotate", &["POST"]).route(web::post().to(admin::rotate_keys)))
+        .service(read("/stats").with(admin::stats))
+        .service(administration("/purge").route(web::post().to(admin::purge)))
+        .service(read("/keys").with(admin::keys))
+        .service(administration("/keys/rotate").route(web::post().to(admin::rotate_keys)))
+        .service(administration("/keys/compromised").route(web::post().to(admin::replace_keys)))
         .service(
-            resource("/keys/compromised", &["POST"]).route(web::post().to(admin::replace_keys)),
-        )
-        .service(
-            resource("/clients", &["GET", "POST"])
+            administration("/clients")
                 .route(web::get().to(admin::clients))
                 .route(web::post().to(admin::create_client)),
         )
         .service(
             // The id of a client that is known by its document is a URL.
-            resource("/clients/{id:.+}", &["GET", "DELETE"])
+            administration("/clients/{id:.+}")
                 .route(web::get().to(admin::client))
                 .route(web::delete().to(admin::delete_client)),
         )
-        .service(get("/sessions").with(admin::sessions))
+        .service(read("/sessions").with(admin::sessions))
         .service(
-            resource("/sessions/{id}", &["GET", "DELETE"])
+            administration("/sessions/{id}")
                 .route(web::get().to(admin::session))
                 .route(web::delete().to(admin::revoke_session)),
         )
-        .service(get("/users").with(admin::users))
+        .service(read("/users").with(admin::users))
+        .service(administration("/users/revoke").route(web::post().to(admin::revoke_everybody)))
         .service(
-            resource("/users/revoke", &["POST"]).route(web::post().to(admin::revoke_everybody)),
+            administration("/users/{subject}/revoke").route(web::post().to(admin::revoke_user)),
         )
         .service(
-            resource("/users/{subject}/revoke", &["POST"])
-                .route(web::post().to(admin::revoke_user)),
+            administration("/users/{subject}/pins").route(web::delete().to(admin::forget_pins)),
         )
-        .service(
-            resource("/users/{subject}/pins", &["DELETE"])
-                .route(web::delete().to(admin::forget_pins)),
-        )
-        .service(get("/users/{subject}").with(admin::user))
+        .service(read("/users/{subject}").with(admin::user))
         .default_service(web::to(error::not_found));
     config.service(admin);
 }
@@ -121,8 +116,20 @@ fn server_metadata(config: &mut ServiceConfig) {
     }
 }
 
-/// A path with the methods it knows; others get 405 with `Allow` (RFC 9110 section 15.5.6).
-fn resource(path: &str, methods: &'static [&'static str]) -> actix_web::Resource {
+/// A path of the public listener with the methods that its table says; others get 405 with `Allow` (RFC 9110 section 15.5.6).
+fn resource(path: &str) -> actix_web::Resource {
+    listed(endpoints::PUBLIC, path, path)
+}
+
+/// The same for a path below `/admin`.
+fn administration(path: &str) -> actix_web::Resource {
+    listed(endpoints::ADMINISTRATION, path, &format!("/admin{path}"))
+}
+
+fn listed(table: &'static [Endpoint], path: &str, listed_as: &str) -> actix_web::Resource {
+    let endpoint = table.iter().find(|endpoint| endpoint.path == listed_as);
+    debug_assert!(endpoint.is_some(), "{listed_as} is not in endpoints.rs");
+    let methods = endpoint.map_or(&[][..], |endpoint| endpoint.methods);
     web::resource(path.to_owned()).default_service(web::to(move || {
         std::future::ready(error::method_not_allowed(methods))
     }))
@@ -135,14 +142,19 @@ where
     Args: actix_web::FromRequest + 'static,
     F::Output: actix_web::Responder + 'static,
 {
-    resource(path, &["POST"]).route(web::post().to(handler))
+    resource(path).route(web::post().to(handler))
 }
 
 /// GET, and HEAD like it.
-struct Get(String);
+struct Get(actix_web::Resource);
 
 fn get(path: &str) -> Get {
-    Get(path.to_owned())
+    Get(resource(path))
+}
+
+/// The same for a path below `/admin`.
+fn read(path: &str) -> Get {
+    Get(administration(path))
 }
 
 impl Get {
@@ -152,7 +164,8 @@ impl Get {
         Args: actix_web::FromRequest + 'static,
         F::Output: actix_web::Responder + 'static,
     {
-        resource(&self.0, &["GET", "HEAD"]).route(web::route().guard(is_get_or_head()).to(handler))
+        self.0
+            .route(web::route().guard(is_get_or_head()).to(handler))
     }
 }
 

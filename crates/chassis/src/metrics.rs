@@ -4,11 +4,12 @@
 //! never a person, a client, a path or anything else that somebody outside can choose.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
@@ -20,42 +21,89 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// All metrics of one service; clones share them.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Mutex<Registry>>);
+pub struct Metrics(Arc<Mutex<Registered>>);
+
+#[derive(Debug, Default)]
+struct Registered {
+    registry: Registry,
+    described: Vec<Described>,
+}
+
+/// A metric in words.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// As a query names it, without labels.
+    pub name: String,
+    /// `counter`, `gauge`, `histogram` or `info`.
+    pub kind: &'static str,
+    /// One sentence.
+    pub help: String,
+}
+
+/// What every service has, from the kernel.
+const PROCESS: [(&str, &str); 2] = [
+    ("process_resident_memory_bytes", "Memory in use"),
+    ("process_open_fds", "Open file descriptors"),
+];
 
 impl Metrics {
     /// A registry with what every service has: which build it is, its memory and its open files.
     #[must_use]
     pub fn new(service: &'static str) -> Self {
-        let mut registry = Registry::default();
-        registry.register(
-            "build",
-            "Which build this is",
-            Info::new(vec![
-                ("service", service),
-                ("version", build_info::VERSION),
-                ("commit", build_info::COMMIT.unwrap_or("unknown")),
-            ]),
-        );
-        registry.register_collector(Box::new(Process));
-        Self(Arc::new(Mutex::new(registry)))
+        let metrics = Self(Arc::default());
+        let build = Info::new(vec![
+            ("service", service),
+            ("version", build_info::VERSION),
+            ("commit", build_info::COMMIT.unwrap_or("unknown")),
+        ]);
+        metrics.register("build", "Which build this is", build);
+        metrics
+            .lock()
+            .registry
+            .register_collector(Box::new(Process));
+        metrics
     }
 
     /// Adds a metric. `name` has no `_total` at its end: counters get that by themselves.
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .register(name, help, metric);
+        let (suffix, kind) = match metric.metric_type() {
+            MetricType::Counter => ("_total", "counter"),
+            MetricType::Histogram => ("", "histogram"),
+            MetricType::Info => ("_info", "info"),
+            _ => ("", "gauge"),
+        };
+        let mut registered = self.lock();
+        registered.described.push(Described {
+            name: format!("{name}{suffix}"),
+            kind,
+            help: help.to_owned(),
+        });
+        registered.registry.register(name, help, metric);
+    }
+
+    /// Every metric that there is, also while it has no value yet.
+    #[must_use]
+    pub fn described(&self) -> Vec<Described> {
+        let mut described = self.lock().described.clone();
+        described.extend(PROCESS.map(|(name, help)| Described {
+            name: name.to_owned(),
+            kind: "gauge",
+            help: help.to_owned(),
+        }));
+        described
     }
 
     /// Everything as text.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a String cannot fail.
-        let _ = encode(&mut text, &registry);
+        let _ = encode(&mut text, &self.lock().registry);
         text
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,12 +121,9 @@ impl Collector for Process {
             }
             None => Ok(()),
         };
-        gauge(
-            "process_resident_memory_bytes",
-            "Memory in use",
-            resident_bytes(),
-        )?;
-        gauge("process_open_fds", "Open file descriptors", open_files())
+        let [memory, files] = PROCESS;
+        gauge(memory.0, memory.1, resident_bytes())?;
+        gauge(files.0, files.1, open_files())
     }
 }
 

@@ -14,6 +14,19 @@ use crate::metrics::{self, Metrics};
 /// Where the private listener is unless configured: this machine only.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
 
+/// What every private listener answers, and what it is for.
+pub const ENDPOINTS: [(&str, &str); 3] = [
+    ("/health/live", "200 while the process runs."),
+    (
+        "/health/ready",
+        "200 or 503, with the checks as JSON; `healthcheck` asks for it.",
+    ),
+    (
+        "/metrics",
+        "The metrics, in the text format of OpenMetrics.",
+    ),
+];
+
 /// What the private listener shows.
 #[derive(Clone, Debug)]
 pub struct Private {

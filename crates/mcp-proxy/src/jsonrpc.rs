@@ -44,6 +44,60 @@ pub mod code {
     pub const MISSING_CAPABILITY: i32 = -32021;
     /// Unsupported protocol version (MCP 2026-07-28, versioning).
     pub const UNSUPPORTED_VERSION: i32 = -32022;
+
+    /// Every code with what it means to a client and where it is specified, for tables.
+    pub const ALL: [(i32, &str, &str); 10] = [
+        (
+            PARSE_ERROR,
+            "The body is not JSON.",
+            "JSON-RPC 2.0 section 5.1",
+        ),
+        (
+            INVALID_REQUEST,
+            "The JSON is no message that is allowed here.",
+            "JSON-RPC 2.0 section 5.1",
+        ),
+        (
+            METHOD_NOT_FOUND,
+            "This revision has no such method.",
+            "JSON-RPC 2.0 section 5.1",
+        ),
+        (
+            INVALID_PARAMS,
+            "Parameters are missing or malformed, or the tool is not allowed for this person.",
+            "JSON-RPC 2.0 section 5.1",
+        ),
+        (
+            INTERNAL_ERROR,
+            "The MCP server could not be started, ended before its answer, or is not ready; the message says which.",
+            "JSON-RPC 2.0 section 5.1",
+        ),
+        (
+            REFUSED,
+            "The transport refuses: a header, the host, the origin, or who asks; the message says which.",
+            "",
+        ),
+        (
+            TIMEOUT,
+            "The MCP server did not answer in time, or (with status 404) there is no such session: begin a new one.",
+            "",
+        ),
+        (
+            HEADER_MISMATCH,
+            "A header is not what the body says.",
+            "MCP 2026-07-28, Streamable HTTP, server validation",
+        ),
+        (
+            MISSING_CAPABILITY,
+            "The call needs something that the client did not declare.",
+            "MCP 2026-07-28, error codes",
+        ),
+        (
+            UNSUPPORTED_VERSION,
+            "The revision is none of ours; `data.supported` lists them.",
+            "MCP 2026-07-28, versioning",
+        ),
+    ];
 }
 
 /// What a message is, read from the members it has.

@@ -17,6 +17,7 @@ pub mod identity;
 pub mod jsonrpc;
 pub mod metrics;
 pub mod modern;
+pub mod reference;
 pub mod replay;
 pub mod replicas;
 pub mod resources;

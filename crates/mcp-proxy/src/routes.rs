@@ -8,6 +8,14 @@ use crate::http::error::Refusal;
 use crate::http::{admit, delete, get, post, replica};
 use crate::replicas;
 
+/// Path, methods, what for, and where it is specified.
+pub const ENDPOINTS: [(&str, &[&str], &str, &str); 1] = [(
+    "/mcp",
+    &["POST", "GET", "DELETE"],
+    "The MCP endpoint; `/mcp/` is the same. GET and DELETE belong to sessions of the revisions up to 2025-11-25.",
+    "MCP, Streamable HTTP",
+)];
+
 /// Every route. The endpoint answers with and without a trailing slash: a redirect would lose body and token.
 pub fn public(config: &mut ServiceConfig) {
     for path in ["/mcp", "/mcp/"] {

@@ -93,6 +93,77 @@ impl ErrorCode {
         }
     }
 
+    /// What it means, and where that is specified.
+    #[must_use]
+    pub const fn meaning(self) -> (&'static str, &'static str) {
+        match self {
+            Self::InvalidRequest => (
+                "A parameter is missing, repeated or malformed.",
+                "RFC 6749 sections 4.1.2.1 and 5.2",
+            ),
+            Self::InvalidClient => (
+                "The client is unknown or could not prove who it is.",
+                "RFC 6749 section 5.2",
+            ),
+            Self::InvalidGrant => (
+                "The code or refresh token is wrong, spent, expired or somebody else's.",
+                "RFC 6749 section 5.2",
+            ),
+            Self::UnauthorizedClient => {
+                ("The client may not use this grant.", "RFC 6749 section 5.2")
+            }
+            Self::UnsupportedGrantType => {
+                ("The grant type is not offered.", "RFC 6749 section 5.2")
+            }
+            Self::InvalidScope => (
+                "The scope is malformed or not to be had.",
+                "RFC 6749 section 5.2",
+            ),
+            Self::InvalidTarget => ("The resource is not one of ours.", "RFC 8707 section 2"),
+            Self::AccessDenied => (
+                "The person or the gateway said no.",
+                "RFC 6749 section 4.1.2.1",
+            ),
+            Self::UnsupportedResponseType => {
+                ("Only `code` is offered.", "RFC 6749 section 4.1.2.1")
+            }
+            Self::ServerError => ("Something broke here.", "RFC 6749 section 4.1.2.1"),
+            Self::TemporarilyUnavailable => (
+                "Something we need does not answer just now; try again.",
+                "RFC 6749 section 4.1.2.1",
+            ),
+            Self::InvalidToken => (
+                "The access token is malformed, expired, revoked or for another service.",
+                "RFC 6750 section 3.1",
+            ),
+            Self::InsufficientScope => (
+                "The access token does not carry a scope that is needed.",
+                "RFC 6750 section 3.1",
+            ),
+            Self::InvalidRedirectUri => (
+                "A redirect URI may not be registered.",
+                "RFC 7591 section 3.2.2",
+            ),
+            Self::InvalidClientMetadata => (
+                "Another member of the registration is wrong.",
+                "RFC 7591 section 3.2.2",
+            ),
+            Self::AuthorizationPending => (
+                "Nobody has answered the device yet.",
+                "RFC 8628 section 3.5",
+            ),
+            Self::SlowDown => ("The device asks too often.", "RFC 8628 section 3.5"),
+            Self::ExpiredToken => (
+                "Nobody answered the device in time.",
+                "RFC 8628 section 3.5",
+            ),
+            Self::UnsupportedTokenType => (
+                "The revocation of this kind of token is not offered.",
+                "RFC 7009 section 2.2.1",
+            ),
+        }
+    }
+
     /// The HTTP status that goes with it in a direct answer.
     #[must_use]
     pub const fn status(self) -> u16 {
