@@ -83,6 +83,14 @@ bench-proxy *arguments:
     [ -x .tools/bench/bin/mcp-proxy ] || cargo install --quiet --locked --root .tools/bench mcp-proxy --version 0.6.0
     @target/release/bench-proxy {{ arguments }}
 
+# Speed, memory and start of mcp-auth, beside a handler that checks nothing (needs wrk and redis-server)
+[group('test')]
+[no-exit-message]
+bench-auth *arguments: tools
+    @command -v wrk >/dev/null || { echo 'just: wrk is not installed; apt-get install wrk, or brew install wrk' >&2; exit 1; }
+    cargo build --release --locked --package auth --package bench
+    @target/release/bench-auth {{ arguments }}
+
 # Sessions, crashes, streams and clients that leave, for ten minutes or SECONDS: mcp-proxy must end as it began
 [group('test')]
 soak seconds="600":

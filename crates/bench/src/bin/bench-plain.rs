@@ -1,4 +1,5 @@
-//! What actix-web takes by itself: a POST handler that reads the body and answers the echo call in it, without any child.
+//! What actix-web takes by itself: a POST handler that reads the body and answers the echo call in it, without any child, and a
+//! GET handler that says yes to everybody.
 //!
 //!     bench-plain ADDRESS_FILE
 
@@ -43,11 +44,24 @@ async fn post(body: Bytes) -> HttpResponse {
         ))
 }
 
+async fn yes() -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
     let file = std::env::args().nth(1);
-    let server =
-        HttpServer::new(|| App::new().route("/mcp", web::post().to(post))).bind("127.0.0.1:0")?;
+    let server = HttpServer::new(|| {
+        App::new()
+            .service(
+                web::resource("/mcp")
+                    .route(web::post().to(post))
+                    .route(web::get().to(yes)),
+            )
+            .route("/verify", web::get().to(yes))
+            .route("/health", web::get().to(yes))
+    })
+    .bind("127.0.0.1:0")?;
     if let (Some(file), Some(address)) = (file, server.addrs().first()) {
         std::fs::write(file, format!("public={address}\n"))?;
     }
