@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use argon2::Argon2;
+use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use oauth::Subject;
 use oauth::identity::Identity;
 use tokio::sync::Semaphore;
+
+use super::password::is_right;
 
 /// How many unknown names are checked like known ones in a minute; further ones only take as long.
 const DECOYS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
@@ -160,12 +162,7 @@ impl Local {
         let begun = Instant::now();
         let is_right = tokio::task::spawn_blocking(move || {
             let is_bounded = password.len() <= MAX_PASSWORD;
-            is_bounded
-                && PasswordHash::new(&hash).is_ok_and(|hash| {
-                    Argon2::default()
-                        .verify_password(password.as_bytes(), &hash)
-                        .is_ok()
-                })
+            is_bounded && is_right(password.as_bytes(), &hash)
         })
         .await
         .unwrap_or(false);

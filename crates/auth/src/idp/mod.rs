@@ -5,6 +5,7 @@ pub(crate) mod breaker;
 pub(crate) mod directory;
 pub(crate) mod github;
 pub(crate) mod local;
+mod password;
 
 use std::time::Duration;
 

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher as _;
 use testkit::raw;
 use testkit::redis::RedisServer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::answer::answer;
-use crate::service::{AUTH, Auth};
-use crate::sign_in::{public_client, signed_in};
+use crate::service::{AUTH, Auth, PASSWORD, USERNAME};
+use crate::sign_in::{code, public_client, signed_in};
 
 /// Bytes of a head that are read.
 const HEAD: usize = 16 * 1024;
@@ -53,20 +55,40 @@ async fn a_head_that_does_not_come_is_given_up_after_five_seconds() {
     assert_eq!(raw::status(&said), 408, "{said}");
 }
 
+/// Resident memory of the service in bytes.
+pub(crate) async fn memory(auth: &Auth) -> u64 {
+    let http = testkit::network::http_client().unwrap();
+    let request = http.get(format!("http://{}/metrics", auth.private));
+    let text = answer(request).await.body;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+    line.unwrap().parse().unwrap()
+}
+
+/// Argon2id takes 19 MiB a time, and several threads take turns.
+#[tokio::test]
+async fn passwords_leave_no_memory_behind() {
+    let hash = Argon2::default()
+        .hash_password(PASSWORD.as_bytes())
+        .unwrap();
+    let users = format!("{USERNAME}:{hash}");
+    let auth = Auth::start_with(&[("LOCAL_USERS", &users)]).await;
+    let client = public_client(&auth).await;
+    let before = memory(&auth).await;
+    for _ in 0..2 {
+        let codes = (0..4).map(|_| code(&auth, &client.id));
+        assert_eq!(futures_util::future::join_all(codes).await.len(), 4);
+    }
+    let kept = memory(&auth).await.saturating_sub(before);
+    assert!(kept < 12 * 1024 * 1024, "{kept} bytes");
+}
+
 /// 2000 clients that begin a request and do not go on cost at most 64 MiB, and nobody else waits for them.
 #[tokio::test]
 async fn two_thousand_idle_connections_cost_little() {
     let auth = Auth::start().await;
-    let memory = async || {
-        let http = testkit::network::http_client().unwrap();
-        let request = http.get(format!("http://{}/metrics", auth.private));
-        let text = answer(request).await.body;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
-        line.unwrap().parse::<u64>().unwrap()
-    };
-    let before = memory().await;
+    let before = memory(&auth).await;
     let mut idle = Vec::new();
     for number in 0..2000 {
         let mut stream = TcpStream::connect(auth.public)
@@ -79,7 +101,7 @@ async fn two_thousand_idle_connections_cost_little() {
         idle.push(stream);
     }
     assert_eq!(auth.get(AUTH, "/health").await.status, 200);
-    let cost = memory().await.saturating_sub(before);
+    let cost = memory(&auth).await.saturating_sub(before);
     println!("2000 idle connections cost {} KiB", cost / 1024);
     assert!(cost <= 64 * 1024 * 1024, "{cost} bytes");
 }
