@@ -66,10 +66,16 @@ impl AccessClaims {
         if self.iat > now.saturating_add(LEEWAY) || self.exp <= self.iat {
             return Err(InvalidClaims::Times);
         }
-        if now >= self.exp.saturating_add(LEEWAY) {
+        if now >= self.counts_until() {
             return Err(InvalidClaims::Expired);
         }
         Ok(())
+    }
+
+    /// The second, since 1970, from which on the token is expired: `exp` and the leeway for clocks that differ.
+    #[must_use]
+    pub const fn counts_until(&self) -> i64 {
+        self.exp.saturating_add(LEEWAY)
     }
 }
 

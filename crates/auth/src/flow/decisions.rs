@@ -1,6 +1,6 @@
-//! Access tokens that were found good, remembered until they end or an event says otherwise.
+//! Access tokens that were found good, remembered until they end or an event says otherwise; and some that never can be good.
 //!
-//! Nothing is remembered while the store cannot tell us about changes: then each decision asks the store.
+//! No good one is remembered while the store cannot tell us about changes: then each decision asks the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +12,10 @@ use store::{Event, EventFeed, Notice};
 
 /// How many tokens are remembered. A decision takes about half a KiB.
 const REMEMBERED: usize = 10_000;
+
+/// How many tokens that count for nothing are remembered: who shows an expired or forged token, shows it again. A few dozen
+/// bytes each.
+const REFUSED: usize = 10_000;
 
 /// The SHA-256 of an access token.
 pub(crate) type Fingerprint = [u8; 32];
@@ -27,7 +31,7 @@ pub(crate) struct Decision {
 
 impl Decision {
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
-        now.as_second() >= self.claims.exp.saturating_add(oauth::claims::LEEWAY)
+        now.as_second() >= self.claims.counts_until()
     }
 }
 
@@ -37,6 +41,8 @@ pub(crate) struct Decisions(Arc<Inner>);
 
 struct Inner {
     cache: Cache<Fingerprint, Arc<Decision>>,
+    /// With the second from which on they are refused, so that a clock which is put back is obeyed. No event changes them.
+    refused: Cache<Fingerprint, i64>,
     /// Counts the notices. A decision that was begun before a notice must not be remembered after it.
     epoch: AtomicU64,
     /// Whether changes reach us.
@@ -51,6 +57,7 @@ impl Decisions {
     pub(crate) fn new(is_informed: bool) -> Self {
         Self(Arc::new(Inner {
             cache: Cache::new(REMEMBERED),
+            refused: Cache::new(REFUSED),
             epoch: AtomicU64::new(0),
             is_informed: AtomicBool::new(is_informed),
         }))
@@ -110,7 +117,18 @@ impl Decisions {
         self.0.cache.get(fingerprint)
     }
 
-    /// How many are remembered.
+    /// Whether it was found that this token never is a good one, at this time.
+    pub(crate) fn is_refused(&self, fingerprint: &Fingerprint, now: Timestamp) -> bool {
+        let from = self.0.refused.get(fingerprint);
+        from.is_some_and(|from| now.as_second() >= from)
+    }
+
+    /// From this second on the token is not a good one, whatever happens.
+    pub(crate) fn refuse(&self, fingerprint: Fingerprint, from: i64) {
+        self.0.refused.insert(fingerprint, from);
+    }
+
+    /// How many good ones are remembered.
     pub(crate) fn len(&self) -> usize {
         self.0.cache.len()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oauth::claims::AccessClaims;
+use oauth::claims::{AccessClaims, InvalidClaims};
 use oauth::{ServiceName, Timestamp};
 use sha2::{Digest as _, Sha256};
 use store::StoreError;
@@ -24,8 +24,8 @@ pub(crate) enum VerifyError {
     Busy,
 }
 
-/// Decides. A token is known by its SHA-256 from an earlier check, or its signature, its claims and then the store are
-/// asked, in this order: a forged token never reaches the store.
+/// Decides. A token is known by its SHA-256 from an earlier check, as a good one or as one that never can be, or its signature,
+/// its claims and then the store are asked, in this order: a forged token never reaches the store.
 pub(crate) async fn verify(
     state: &AppState,
     token: &str,
@@ -42,14 +42,26 @@ pub(crate) async fn verify(
             Err(VerifyError::InvalidToken)
         };
     }
+    if state.decisions.is_refused(&fingerprint, now) {
+        return Err(VerifyError::InvalidToken);
+    }
     let begun = state.decisions.begin();
     let claims = state.keys.check(token).await.map_err(|error| match error {
-        CheckError::Invalid => VerifyError::InvalidToken,
+        CheckError::Forged => {
+            state.decisions.refuse(fingerprint, i64::MIN);
+            VerifyError::InvalidToken
+        }
+        CheckError::UnknownKey => VerifyError::InvalidToken,
         CheckError::Store(error) => VerifyError::Store(error),
     })?;
     claims
         .check(&state.issuer, &state.sites.resource(service), now)
-        .map_err(|_| VerifyError::InvalidToken)?;
+        .map_err(|error| {
+            if error == InvalidClaims::Expired {
+                state.decisions.refuse(fingerprint, claims.counts_until());
+            }
+            VerifyError::InvalidToken
+        })?;
     // What was found good before needs no place, so a store that hangs stops nobody who is known.
     let _place = state
         .verifying

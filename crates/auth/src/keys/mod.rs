@@ -50,8 +50,10 @@ pub(crate) enum KeyError {
 /// Why a token does not count.
 #[derive(Debug)]
 pub(crate) enum CheckError {
-    /// It was not signed by this service.
-    Invalid,
+    /// It is malformed, or its signature is not that of the key it names: it will never be a good one.
+    Forged,
+    /// It names a key that this service does not have.
+    UnknownKey,
     /// It names a key that is not known here, and the store cannot be asked about it.
     Store(StoreError),
 }
@@ -226,9 +228,10 @@ impl Keys {
     /// Checks header and signature. A key that is not known here may be one that another instance has just begun to use, so
     /// the ring is read again; at most every 5 s, so that made-up keys do not reach the store.
     pub(crate) async fn check(&self, token: &str) -> Result<AccessClaims, CheckError> {
-        match self.verify(token) {
+        let known = self.ring();
+        match known.verify(token) {
             Ok(claims) => return Ok(claims),
-            Err(InvalidSignature::Forged) => return Err(CheckError::Invalid),
+            Err(InvalidSignature::Forged) => return Err(CheckError::Forged),
             Err(InvalidSignature::UnknownKey) => {}
         }
         let mut reload = self.reload.lock().await;
@@ -249,7 +252,14 @@ impl Keys {
             ))));
         }
         drop(reload);
-        self.verify(token).map_err(|_| CheckError::Invalid)
+        // Made-up keys come by the thousand, and then there is nothing to look up again.
+        if Arc::ptr_eq(&known, &self.ring()) {
+            return Err(CheckError::UnknownKey);
+        }
+        self.verify(token).map_err(|error| match error {
+            InvalidSignature::Forged => CheckError::Forged,
+            InvalidSignature::UnknownKey => CheckError::UnknownKey,
+        })
     }
 
     /// Makes what is due: looks for changes of others, publishes a successor, drops what is over, renews the seals.

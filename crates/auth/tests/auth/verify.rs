@@ -1,6 +1,9 @@
 //! `/verify`: what opens a service, and what does not.
 
+use std::sync::Arc;
+
 use insta::assert_snapshot;
+use oauth::{Clock as _, ManualClock, SystemClock};
 
 use crate::answer::{Answer, answer};
 use crate::service::{Auth, OTHER_RESOURCE};
@@ -321,4 +324,29 @@ async fn a_token_without_the_scope_of_the_service_opens_nothing() {
       "error_description": "the access token does not have all the scopes that this service needs; ask for those in the challenge"
     }
     "#);
+}
+
+/// What is remembered of a token that counts for nothing must not touch a good one, and must not outlive its reason.
+#[tokio::test]
+async fn a_bad_token_stays_bad_and_an_expired_one_is_good_again_when_the_clock_is_put_back() {
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let auth = Auth::start_at(&clock, &[]).await;
+    let (_, tokens) = signed_in(&auth).await;
+    let (signed, signature) = tokens.access.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { "B" } else { "A" };
+    let forged = format!("{signed}.{other}{}", &signature[1..]);
+    for _ in 0..3 {
+        assert_eq!(auth.verify(&forged).await.refusal(), "401 invalid_token");
+        assert_eq!(auth.verify(&tokens.access).await.status, 200);
+    }
+    clock.advance(3600 + 30);
+    for _ in 0..3 {
+        assert_eq!(
+            auth.verify(&tokens.access).await.refusal(),
+            "401 invalid_token"
+        );
+    }
+    clock.advance(-1);
+    assert_eq!(auth.verify(&tokens.access).await.status, 200);
+    assert_eq!(auth.verify(&forged).await.refusal(), "401 invalid_token");
 }
