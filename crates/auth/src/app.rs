@@ -14,6 +14,7 @@ use chassis::metrics::Metrics;
 use chassis::peer::TrustedProxies;
 use chassis::private::{self, Private};
 use chassis::shutdown::{self, Shutdown, Stopping};
+use chassis::telemetry::Traced;
 use oauth::key_ring::KeyState;
 use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
 use store::{Backend, EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
@@ -97,6 +98,8 @@ pub(crate) struct App {
     drain: Duration,
     /// Reads the rules again when they change.
     watch: Option<Watch>,
+    /// Whoever follows the requests, if traces are exported.
+    traced: Option<Traced>,
 }
 
 impl App {
@@ -202,12 +205,19 @@ impl App {
             address_file: settings.address_file,
             drain: settings.drain,
             watch: None,
+            traced: None,
         })
     }
 
     /// With rules that are read again when they change.
     pub(crate) fn following(mut self, watch: Watch) -> Self {
         self.watch = Some(watch);
+        self
+    }
+
+    /// With traces of the requests.
+    pub(crate) fn traced(mut self, traced: Option<Traced>) -> Self {
+        self.traced = traced;
         self
     }
 
@@ -235,12 +245,18 @@ impl App {
             ("private", self.private_listener.local_addr()?),
         ];
         let (state, trusted_proxies) = (self.state.clone(), self.trusted_proxies);
+        let traced = self.traced;
         let stopping = Stopping(shutdown.soft().clone());
         let public = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(state.clone())
                 .app_data(trusted_proxies.clone())
                 .app_data(stopping.clone())
+                .configure(|config| {
+                    if let Some(traced) = &traced {
+                        config.app_data(traced.clone());
+                    }
+                })
                 .wrap(from_fn(shutdown::give_connections_back))
                 .app_data(chassis::telemetry::QuietPaths(&["/verify"]))
                 .wrap(from_fn(crate::http::public_service::hide))

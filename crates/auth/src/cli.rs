@@ -9,6 +9,7 @@ use chassis::shutdown::Shutdown;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use oauth::secret::{ClientSecret, Plain};
 use oauth::{Clock as _, SystemClock, SystemEntropy};
+use otlp::Traces;
 use store::RedisOptions;
 use url::Url;
 
@@ -169,16 +170,22 @@ fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let watch = Watch::new(source.clone());
     let loaded = load(arguments, &source)?;
     let settings = Settings::check(&loaded, source.environment())?;
-    chassis::telemetry::init(&loaded.config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let traces = Traces::from_environment("mcp-auth", runtime.handle())?;
+    chassis::telemetry::init(&loaded.config.log, traces.as_ref().map(Traces::layer))?;
+    let traced = traces.as_ref().map(Traces::traced);
+    let ended = runtime.block_on(async {
         let app = App::build(settings).await?;
-        app.following(watch).run(Shutdown::new()).await
-    })?;
-    Ok(ExitCode::SUCCESS)
+        let app = app.following(watch).traced(traced);
+        app.run(Shutdown::new()).await
+    });
+    if let Some(traces) = traces {
+        traces.finish();
+    }
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 /// The commands about the store as a whole.

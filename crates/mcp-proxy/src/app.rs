@@ -166,7 +166,7 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
         None => {
             let loaded = settings(&environment, &cli.serve)?;
             validate(&loaded)?;
-            telemetry::init(&loaded.config.log)?;
+            telemetry::init(&loaded.config.log, None)?;
             runtime.block_on(run(loaded, environment, cli.serve))
         }
     }

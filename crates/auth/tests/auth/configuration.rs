@@ -6,7 +6,8 @@ use insta::assert_snapshot;
 
 use crate::service::{Auth, JWT_SECRET, run, settings};
 
-fn refused(changes: &[(&str, &str)]) -> String {
+/// The one line with which a service with these settings refuses to start.
+pub(crate) fn refused(changes: &[(&str, &str)]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let output = run(&[], &settings(changes), directory.path(), "");
     said(&output).replace(&directory.path().display().to_string(), "[directory]")

@@ -8,6 +8,7 @@
 )]
 
 mod answer;
+mod collector;
 mod service;
 mod sign_in;
 
@@ -39,5 +40,6 @@ mod restart;
 mod revoke;
 mod service_rules;
 mod token;
+mod traces;
 mod transfer;
 mod verify;

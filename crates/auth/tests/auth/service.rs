@@ -145,6 +145,13 @@ impl Auth {
         self.process.as_mut().unwrap().kill().await.unwrap();
     }
 
+    /// SIGTERM, and how it ended.
+    pub(crate) async fn stop(&mut self) -> std::process::ExitStatus {
+        let process = self.process.as_mut().unwrap();
+        process.signal(process::Signal::TERM).unwrap();
+        process.wait(testkit::wait::PATIENCE).await.unwrap()
+    }
+
     /// Where it keeps its files.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()

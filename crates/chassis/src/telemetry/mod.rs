@@ -2,6 +2,7 @@
 
 mod level;
 mod request;
+mod traced;
 mod untrusted;
 
 use std::io::IsTerminal;
@@ -9,12 +10,15 @@ use std::io::IsTerminal;
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{ConfigError, Setting};
 
 pub use request::{
     QuietPaths, REQUEST_ID_HEADER, RequestSpan, name_answer, request_id, request_logger,
 };
+pub use traced::{ExportedLayer, TRACED, TraceExporter, Traced};
 pub use untrusted::{Untrusted, untrusted};
 
 /// The variable `LOG_LEVEL`; belongs in the table of a binary whose configuration has a `log: LogConfig`.
@@ -66,11 +70,12 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// Sends the log of this process to stdout. A second call changes nothing: the first one holds for the life of the process.
-pub fn init(log: &LogConfig) -> Result<(), ConfigError> {
+/// Sends the log of this process to stdout, and its spans to `exporter` if there is one. A second call changes nothing: the
+/// first one holds for the life of the process.
+pub fn init(log: &LogConfig, exporter: Option<ExportedLayer>) -> Result<(), ConfigError> {
     let stdout = std::io::stdout;
     let on_terminal = stdout().is_terminal();
-    let subscriber = subscriber(log, on_terminal, stdout)?;
+    let subscriber = subscriber(log, on_terminal, stdout, exporter)?;
     // Fails only if a subscriber is there already.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())
@@ -81,29 +86,38 @@ pub fn subscriber<W>(
     log: &LogConfig,
     on_terminal: bool,
     writer: W,
+    exporter: Option<ExportedLayer>,
 ) -> Result<Box<dyn Subscriber + Send + Sync>, ConfigError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = level::filter(&log.level)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(on_terminal);
     let json = match log.format {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
         LogFormat::Auto => !on_terminal,
     };
-    Ok(if json {
-        let builder = builder
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(on_terminal);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
+        let lines = lines
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false);
-        Box::new(builder.finish())
+        lines.boxed()
     } else {
-        Box::new(builder.finish())
+        lines.boxed()
+    };
+    Ok(match exporter {
+        // What is exported does not depend on what is logged.
+        Some(exporter) => {
+            let layers = vec![exporter, lines.with_filter(filter).boxed()];
+            Box::new(tracing_subscriber::registry().with(layers))
+        }
+        // A filter before everything else costs less than one for each layer.
+        None => Box::new(tracing_subscriber::registry().with(lines).with(filter)),
     })
 }
 

@@ -9,7 +9,7 @@ use actix_web::{Error, HttpMessage, HttpRequest};
 use tracing::{Level, Span};
 use tracing_actix_web::{RequestId, RootSpanBuilder, TracingLogger};
 
-use super::untrusted;
+use super::{TRACED, Traced, untrusted};
 use crate::peer::TrustedProxies;
 
 /// The header in which a proxy in front may name a request.
@@ -81,7 +81,12 @@ struct Started(Instant);
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         request.extensions_mut().insert(Started(Instant::now()));
-        if is_quiet(request.request()) && !tracing::enabled!(target: "http", Level::DEBUG) {
+        let is_quiet = is_quiet(request.request());
+        // Before the question below: where layers have filters of their own, its answer would count for the next span too.
+        if let Some(traced) = request.app_data::<Traced>() {
+            return traced_span(traced, request.request(), is_quiet);
+        }
+        if is_quiet && !tracing::enabled!(target: "http", Level::DEBUG) {
             return Span::none();
         }
         tracing::info_span!(
@@ -105,8 +110,11 @@ impl RootSpanBuilder for RequestSpan {
             }
         };
         let (request, status) = (response.request(), response.status());
+        if let Some(Traced(exporter)) = request.app_data() {
+            exporter.end(&span, method(request), &route(request), status.as_u16());
+        }
         if status.is_server_error() {
-            if span.is_disabled() {
+            if is_unlogged(&span, request) {
                 tracing::warn!(
                     target: "http",
                     request_id = %request_id(request),
@@ -126,6 +134,16 @@ impl RootSpanBuilder for RequestSpan {
                     "request failed"
                 );
             }
+        } else if is_quiet(request) && is_unlogged(&span, request) {
+            tracing::debug!(
+                target: "http",
+                request_id = %request_id(request),
+                method = %untrusted(request.method().as_str()),
+                route = route(request),
+                status = status.as_u16(),
+                duration_ms = duration_ms(request),
+                "request"
+            );
         } else if is_quiet(request) {
             tracing::debug!(
                 target: "http",
@@ -138,6 +156,46 @@ impl RootSpanBuilder for RequestSpan {
         } else {
             log_answer(&span, request, status);
         }
+    }
+}
+
+/// Whether the log may not have this span, so that it cannot name the request there: nobody has it, or the exporter perhaps
+/// alone.
+fn is_unlogged(span: &Span, request: &HttpRequest) -> bool {
+    span.is_disabled() || request.app_data::<Traced>().is_some()
+}
+
+/// The span of a request that is exported. The log has it too, unless the path is `quiet`.
+fn traced_span(traced: &Traced, request: &HttpRequest, quiet: bool) -> Span {
+    let name = format!("{} {}", method(request), route(request));
+    let span = if quiet {
+        tracing::trace_span!(target: TRACED, "request", otel.name = name, otel.kind = "server", request_id = %request_id(request))
+    } else {
+        tracing::info_span!(
+            target: "http",
+            "request",
+            otel.name = name,
+            otel.kind = "server",
+            request_id = %request_id(request),
+            method = %untrusted(request.method().as_str()),
+            trace_id = tracing::field::Empty,
+        )
+    };
+    let header = |name: &str| request.headers().get(name)?.to_str().ok();
+    let id = traced
+        .0
+        .begin(&span, header("traceparent"), header("tracestate"));
+    if !quiet {
+        span.record("trace_id", id);
+    }
+    span
+}
+
+/// The method, if it is one that this service may know; a client can invent any.
+fn method(request: &HttpRequest) -> &str {
+    match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH") => known,
+        _ => "_OTHER",
     }
 }
 

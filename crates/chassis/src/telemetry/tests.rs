@@ -53,7 +53,7 @@ async fn answered(
     let mut named = String::new();
     let captured = Captured::default();
     let writer = captured.clone();
-    let subscriber = subscriber(&log(level, format), false, move || writer.clone()).unwrap();
+    let subscriber = subscriber(&log(level, format), false, move || writer.clone(), None).unwrap();
     async {
         let app = server::init_service(
             App::new()
@@ -179,7 +179,8 @@ fn text_of_a_client_cannot_forge_a_line() {
     for format in [LogFormat::Json, LogFormat::Pretty] {
         let captured = Captured::default();
         let writer = captured.clone();
-        let subscriber = subscriber(&log("info", format), false, move || writer.clone()).unwrap();
+        let subscriber =
+            subscriber(&log("info", format), false, move || writer.clone(), None).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             let name = "Claude\n2026-01-01T00:00:00Z ERROR forged \u{1b}[2J\u{202e}";
             tracing::info!(target: "auth", client = %untrusted(name), "registered");
@@ -195,10 +196,8 @@ fn text_of_a_client_cannot_forge_a_line() {
 fn colours_are_for_terminals_only() {
     let captured = Captured::default();
     let writer = captured.clone();
-    let subscriber = subscriber(&log("info", LogFormat::Pretty), false, move || {
-        writer.clone()
-    })
-    .unwrap();
+    let log = log("info", LogFormat::Pretty);
+    let subscriber = subscriber(&log, false, move || writer.clone(), None).unwrap();
     tracing::subscriber::with_default(subscriber, || tracing::error!("plain"));
     assert!(captured.text().contains("plain"));
     assert!(!captured.text().contains('\u{1b}'));
