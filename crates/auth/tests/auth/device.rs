@@ -12,7 +12,8 @@ use crate::sign_in::{
     register_with,
 };
 
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// The name of the device grant (RFC 8628 section 3.4).
+pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 async fn television(auth: &Auth) -> Client {
     register_with(
@@ -25,25 +26,39 @@ async fn television(auth: &Auth) -> Client {
     .await
 }
 
-async fn ask(auth: &Auth, client: &Client) -> Answer {
-    let form = [("client_id", client.id.as_str()), ("resource", RESOURCE)];
+/// Asks for codes.
+pub(crate) async fn ask(auth: &Auth, client: &Client) -> Answer {
+    let mut form = vec![("client_id", client.id.as_str()), ("resource", RESOURCE)];
+    form.extend(
+        client
+            .secret
+            .as_deref()
+            .map(|secret| ("client_secret", secret)),
+    );
     let answer = auth.post("/device_authorization", &form).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer
 }
 
-async fn poll(auth: &Auth, client: &Client, asked: &Answer) -> Answer {
+/// Asks whether somebody has answered.
+pub(crate) async fn poll(auth: &Auth, client: &Client, asked: &Answer) -> Answer {
     let device_code = asked.text("device_code");
-    let form = [
+    let mut form = vec![
         ("grant_type", GRANT),
         ("client_id", client.id.as_str()),
         ("device_code", &device_code),
     ];
+    form.extend(
+        client
+            .secret
+            .as_deref()
+            .map(|secret| ("client_secret", secret)),
+    );
     auth.post("/token", &form).await
 }
 
 /// Types a code on the page.
-async fn type_code(auth: &Auth, code: &str) -> Answer {
+pub(crate) async fn type_code(auth: &Auth, code: &str) -> Answer {
     let nothing = Held {
         cookie: String::new(),
         fields: Vec::new(),

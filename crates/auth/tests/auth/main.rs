@@ -38,6 +38,7 @@ mod registration;
 mod reload;
 mod restart;
 mod revoke;
+mod secrets;
 mod service_rules;
 mod token;
 mod traces;
