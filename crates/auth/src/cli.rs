@@ -73,7 +73,7 @@ enum Command {
     },
     /// Take over the clients of the Python gateway from its Redis, which is only read.
     Import {
-        /// Its Redis [default: `REDIS_URL`]; the password is that of `REDIS_PASSWORD`.
+        /// Its Redis [default: `REDIS_URL`]; the password is the one in it, else that of `REDIS_PASSWORD`.
         #[arg(long, value_name = "URL")]
         from: Option<String>,
         /// Only tell what would be done.
@@ -210,13 +210,21 @@ fn transfer(arguments: &Arguments, command: &Command) -> anyhow::Result<ExitCode
                     dry_run: *dry_run,
                     clear: *clear,
                 };
-                print(&transfer::restore(settings, file, options, now).await?);
+                let tokens = &loaded.config.tokens;
+                let secrets = transfer::Secrets {
+                    newest: tokens.secret.as_ref(),
+                    previous: tokens.previous_secret.as_ref(),
+                };
+                print(&transfer::restore(settings, file, secrets, options, now).await?);
             }
             Command::Import { from, dry_run } => {
                 let redis = &loaded.config.redis;
+                let url = from.as_ref().unwrap_or(&redis.url);
+                let has_own = Url::parse(url).is_ok_and(|url| url.password().is_some());
+                let password = redis.password.as_ref().filter(|_| !has_own);
                 let from = RedisOptions {
-                    password: redis.password.as_ref().map(|it| it.expose().to_owned()),
-                    ..RedisOptions::new(from.clone().unwrap_or_else(|| redis.url.clone()))
+                    password: password.map(|it| it.expose().to_owned()),
+                    ..RedisOptions::new(url)
                 };
                 let service = Settings::check(&loaded, source.environment())?;
                 let services = service.sites.services();

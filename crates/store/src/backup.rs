@@ -268,6 +268,7 @@ pub struct Checked {
     release: String,
     counts: BTreeMap<Kind, u64>,
     ended: u64,
+    key_ring: Option<SealedKeyRing>,
     /// What is in the backup: hash of the key → hash of the record.
     content: HashMap<[u8; 16], [u8; 16]>,
 }
@@ -317,6 +318,7 @@ impl Checked {
             release: header.release,
             counts: BTreeMap::new(),
             ended: 0,
+            key_ring: None,
             content: HashMap::new(),
         };
         while let Some((key, record)) = reader.record()? {
@@ -324,6 +326,9 @@ impl Checked {
             if record.is_expired(now) {
                 checked.ended += 1;
                 continue;
+            }
+            if key.kind() == Kind::KeyRing {
+                checked.key_ring = decode(&key, Some(&record))?;
             }
             let (name, content) = hashes(&key, &record);
             if checked.content.insert(name, content).is_none() {
@@ -343,6 +348,12 @@ impl Checked {
     #[must_use]
     pub fn release(&self) -> &str {
         &self.release
+    }
+
+    /// The keys in it, if it has any: whoever restores them needs the secret that sealed them.
+    #[must_use]
+    pub const fn key_ring(&self) -> Option<&SealedKeyRing> {
+        self.key_ring.as_ref()
     }
 
     /// How many records of each kind it has that have not ended.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use chassis::config::Secret;
 use chassis::health::Latch;
 use oauth::claims::AccessClaims;
 use oauth::key_ring::{self, FreshKey, Rotation, Schedule, SigningKeys};
@@ -45,6 +46,19 @@ pub(crate) enum KeyError {
     Lost(u64),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Whether these secrets open the keys of a ring.
+pub(crate) fn opens(
+    secret: &Secret,
+    previous: Option<&Secret>,
+    ring: &SealedKeyRing,
+) -> Result<bool, KeyError> {
+    match Secrets::new(secret, previous).open(ring) {
+        Ok(_) => Ok(true),
+        Err(KeyError::WrongSecret) => Ok(false),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Why a token does not count.

@@ -16,7 +16,7 @@ use store::{Kind, Store};
 
 pub(crate) use self::backup::backup;
 pub(crate) use self::import::{Terms, import};
-pub(crate) use self::restore::{Options, restore};
+pub(crate) use self::restore::{Options, Secrets, restore};
 use crate::app::open_store;
 use crate::settings::StoreSettings;
 

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _};
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use chassis::config::Secret;
 use jiff::Timestamp;
 use store::{BackupError, Checked};
 
 use super::{Progress, counted, open};
+use crate::keys;
 use crate::settings::StoreSettings;
 
 /// What may be done with a store that is not empty.
@@ -20,11 +22,35 @@ pub(crate) struct Options {
     pub(crate) clear: bool,
 }
 
+/// The secrets of the service that goes on with what is restored; none where only the store is configured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Secrets<'a> {
+    pub(crate) newest: Option<&'a Secret>,
+    pub(crate) previous: Option<&'a Secret>,
+}
+
+impl Secrets<'_> {
+    /// Keys that the service cannot open would keep it from starting.
+    fn check(self, backup: &Checked) -> anyhow::Result<()> {
+        let (Some(newest), Some(ring)) = (self.newest, backup.key_ring()) else {
+            return Ok(());
+        };
+        if keys::opens(newest, self.previous, ring)? {
+            return Ok(());
+        }
+        bail!(
+            "the keys in the backup were sealed with another GATEWAY_JWT_SECRET than the present one: set \
+             GATEWAY_JWT_SECRET_PREVIOUS to the one of that time; nothing was restored"
+        )
+    }
+}
+
 /// Reads a backup from a file, or from standard input for `-`, and stores it. It is read to its end and checked before
 /// anything is changed. Returns what was done.
 pub(crate) async fn restore(
     settings: StoreSettings,
     source: &Path,
+    secrets: Secrets<'_>,
     options: Options,
     now: Timestamp,
 ) -> anyhow::Result<String> {
@@ -39,6 +65,7 @@ pub(crate) async fn restore(
         File::open(source).with_context(cannot)?
     };
     let checked = Checked::read(BufReader::new(&file).lines(), now)?;
+    secrets.check(&checked)?;
     let store = open(settings, options.dry_run, now).await?;
     let total: u64 = checked.counts().values().sum();
     let content = format!(

@@ -158,6 +158,50 @@ async fn a_backup_moves_everything_to_another_store() {
     assert!(!same.contains("removing"), "{same}");
 }
 
+/// Restored keys that the service could not open would keep it from starting.
+#[tokio::test]
+async fn a_backup_needs_the_secret_that_sealed_its_keys() {
+    let mut auth = Auth::start_with(&FILE).await;
+    let (client, first) = signed_in(&auth).await;
+    let here = auth.directory().to_owned();
+    auth.kill().await;
+    let text = succeed(&["backup", "-"], &settings(&FILE), &here, "");
+
+    const OTHER: &str = "another-secret-0123456789-abcdefghijk";
+    let redis = RedisServer::start().await.unwrap();
+    let with = |name: &str, value: &str| {
+        let mut settings = in_redis(&redis);
+        settings.retain(|(known, _)| known != name);
+        settings.push((name.to_owned(), value.to_owned()));
+        settings
+    };
+    let mut target = with("GATEWAY_JWT_SECRET", OTHER);
+    assert_snapshot!(refuse(&["restore", "-"], &target, &here, &text), @"mcp-auth: the keys in the backup were sealed with another GATEWAY_JWT_SECRET than the present one: set GATEWAY_JWT_SECRET_PREVIOUS to the one of that time; nothing was restored");
+    let tried = refuse(&["restore", "-", "--dry-run"], &target, &here, &text);
+    assert!(tried.contains("sealed with another"), "{tried}");
+    redis
+        .command("EXISTS mcp-auth:keyring:main", ":0")
+        .await
+        .unwrap();
+
+    target.push((
+        "GATEWAY_JWT_SECRET_PREVIOUS".to_owned(),
+        JWT_SECRET.to_owned(),
+    ));
+    let done = succeed(&["restore", "-"], &target, &here, &text);
+    assert!(done.starts_with("restored "), "{done}");
+    let changes: Vec<_> = target
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let moved = Auth::start_with(&changes).await;
+    assert_eq!(moved.verify(&first.access).await.status, 200);
+    let refreshed = moved
+        .post("/token", &refreshing(&client, &first.refresh))
+        .await;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+}
+
 #[test]
 fn a_backup_that_cannot_be_is_one_clear_line() {
     let directory = tempfile::tempdir().unwrap();
@@ -239,6 +283,16 @@ async fn the_clients_of_the_python_gateway_are_taken_over() {
         again.contains("0 clients taken, 2 were here already"),
         "{again}"
     );
+    // Into another store, whose own Redis would have another password: the one in the address counts.
+    let from = redis.url().replacen(
+        "redis://",
+        &format!("redis://:{}@", RedisServer::PASSWORD),
+        1,
+    );
+    let mut file = settings(&FILE);
+    file.push(("REDIS_PASSWORD".to_owned(), "another".to_owned()));
+    let taken = succeed(&["import", "--from", &from], &file, here, "");
+    assert!(taken.contains("2 clients taken"), "{taken}");
     redis
         .command(
             "EXISTS oauth:client:client_old oauth:refresh:topsecret",
