@@ -21,9 +21,11 @@ COPY deploy/docker/prebuilt/mcp-auth /out/mcp-auth
 FROM ${BINARIES} AS binaries
 
 FROM ${RUNTIME_IMAGE}
+ARG GATEWAY_COMMIT
 LABEL org.opencontainers.image.title="mcp-auth" \
       org.opencontainers.image.description="OAuth 2.1 authorization server of the MCP OAuth Gateway" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.revision="${GATEWAY_COMMIT}"
 COPY --from=binaries /out/mcp-auth /usr/local/bin/mcp-auth
 # Numeric, so that an orchestrator can see that it is not root.
 USER 65532:65532

@@ -6,6 +6,8 @@ USER root
 # It was written for the first major version of the SDK.
 ARG PYTHON_PACKAGES="mcp-fetch-streamablehttp-server==0.2.0 mcp==1.30.0"
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore ${PYTHON_PACKAGES}
+LABEL org.opencontainers.image.title="mcp-fetchs" \
+      org.opencontainers.image.description="An MCP server that speaks Streamable HTTP by itself: ${PYTHON_PACKAGES}"
 USER 65532:65532
 ENV MCP_SERVER_NAME=fetch MCP_SERVER_VERSION=0.2.0 MCP_PROTOCOL_VERSION=2025-06-18 HOST=0.0.0.0 PORT=3000 HOME=/tmp PYTHONDONTWRITEBYTECODE=1
 EXPOSE 3000

@@ -27,9 +27,11 @@ COPY deploy/docker/prebuilt/mcp-proxy deploy/docker/prebuilt/mcp-echo /out/
 FROM ${BINARIES} AS binaries
 
 FROM scratch
+ARG GATEWAY_COMMIT
 LABEL org.opencontainers.image.title="mcp-proxy" \
       org.opencontainers.image.description="A stdio MCP server behind MCP Streamable HTTP" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.revision="${GATEWAY_COMMIT}"
 COPY --from=binaries /out/mcp-proxy /out/mcp-echo /
 # Numeric, so that an orchestrator can see that it is not root. Metrics and health stay on 127.0.0.1:9000.
 USER 65532:65532

@@ -25,6 +25,11 @@ RUN if [ -n "${NODE_PACKAGES}" ]; then npm install --global --no-fund --no-audit
              require("fs").symlinkSync(`${root}/${name}/${file}`, "/usr/local/bin/mcp-server")' "$(npm root --global)" "${NODE_PACKAGES%% *}"; fi
 RUN sh -euc "${PREPARE}" && install -d -o 65532 -g 65532 /data
 COPY --from=proxy /mcp-proxy /usr/local/bin/mcp-proxy
+# Licences are those of what was installed.
+ARG GATEWAY_COMMIT
+LABEL org.opencontainers.image.title="mcp-server" \
+      org.opencontainers.image.description="A stdio MCP server behind mcp-proxy: ${PYTHON_PACKAGES}${NODE_PACKAGES}" \
+      org.opencontainers.image.revision="${GATEWAY_COMMIT}"
 USER 65532:65532
 # HOME is where the server may write; the stack mounts a tmpfs there. /data is for what is to stay.
 # Metrics and health stay on 127.0.0.1:9000.

@@ -60,5 +60,5 @@ def interpolated() -> dict[str, str]:
     for file in INTERPOLATED:
         for name, default in re.findall(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?", (ROOT / file).read_text(encoding="utf-8")):
             found[name] = default or found.get(name, "")
-    del found["COMPOSE_PROJECT_NAME"]  # Compose sets it itself.
+    del found["COMPOSE_PROJECT_NAME"], found["GATEWAY_COMMIT"]  # Compose and `just` set them.
     return found

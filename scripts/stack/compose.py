@@ -53,7 +53,10 @@ def run(arguments: list[str], **more: object) -> subprocess.CompletedProcess[str
 @functools.cache
 def configuration() -> dict:
     """What Compose makes of all files and of .env, services that are not enabled included."""
-    done = run(command("--profile", "*", "config", "--format", "json"))
+    try:
+        done = run(command("--profile", "*", "config", "--format", "json"))
+    except FileNotFoundError:
+        raise StackError("Docker with Compose v2 is not installed; see https://docs.docker.com/engine/install/") from None
     if done.returncode != 0:
         raise StackError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "docker compose config failed")
     return json.loads(done.stdout)
@@ -99,7 +102,16 @@ def url(service: str) -> str:
 def environment() -> dict[str, str]:
     """For `docker compose`: the enabled servers are on, and auth knows their names."""
     profiles = {"true", *filter(None, os.environ.get("COMPOSE_PROFILES", "").split(","))}
-    return {**os.environ, "COMPOSE_PROFILES": ",".join(sorted(profiles)), "MCP_SERVICES": ",".join(enabled())}
+    return {"GATEWAY_COMMIT": commit(), **os.environ, "COMPOSE_PROFILES": ",".join(sorted(profiles)), "MCP_SERVICES": ",".join(enabled())}
+
+
+@functools.cache
+def commit() -> str:
+    """The commit that is checked out, for the labels of images; empty in an archive without Git."""
+    try:
+        return run(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def container(service: str, *, running: bool = True) -> str:
@@ -119,6 +131,15 @@ def wants_images(arguments: list[str]) -> bool:
     return bool(arguments) and (arguments[0] == "build" or (arguments[0] == "up" and "--no-build" not in arguments))
 
 
+def ports_are_free() -> None:
+    """Said before images are built for minutes, not after."""
+    import check  # Which needs this module.
+
+    wrong = [f"the port {finding.what} {finding.said}" for finding in check.check_ports() if not finding.well]
+    if wrong:
+        raise StackError("; ".join(wrong))
+
+
 def build_proxy_first(arguments: list[str]) -> None:
     """The images of the MCP servers copy mcp-proxy from its image, so that one has to be there before them."""
     image = configuration()["services"]["mcp-proxy"]["image"]
@@ -133,6 +154,8 @@ def main(arguments: list[str]) -> None:
     if arguments == ["--services"]:
         print("\n".join(enabled()))
         return
+    if arguments[0] == "up" and all(argument.startswith("-") for argument in arguments[1:]):
+        ports_are_free()
     if wants_images(arguments):
         build_proxy_first(arguments)
     os.chdir(ROOT)
