@@ -4,6 +4,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 compose := "python3 scripts/stack/compose.py"
 
+import 'scripts/stack/old-names.just'
+
 _default:
     @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
 
@@ -152,6 +154,12 @@ pull: _docker
     @{{ compose }} pull --ignore-buildable
     @{{ compose }} build --pull
 
+# Pin the base images to what their tags mean now, as digests in .env
+[group('run')]
+[no-exit-message]
+pin *flags: _docker
+    @python3 scripts/stack/pin.py {{ flags }}
+
 # Add an MCP server and start it: just add notes -- npx -y @modelcontextprotocol/server-memory
 [group('run')]
 [no-exit-message]
@@ -287,13 +295,14 @@ restore *arguments: _docker _secrets
 [no-exit-message]
 [positional-arguments]
 admin *arguments: _docker
-    @{{ compose }} exec auth mcp-auth "$@"
+    @exec python3 scripts/stack/inside.py exec auth mcp-auth "$@"
 
 # What would a client trip over?
 [group('look')]
 [no-exit-message]
+[positional-arguments]
 doctor *arguments: _docker
-    @{{ compose }} exec auth mcp-auth doctor {{ arguments }}
+    @exec python3 scripts/stack/doctor.py "$@"
 
 # New signing keys and a new password of Redis, without a failed request
 [group('care')]

@@ -19,6 +19,10 @@ HEAD = """\
 """
 
 
+# What scripts/stack/inside.py takes when nobody says.
+DEFAULTS = {"TOOLBOX_IMAGE": "debian:bookworm-slim"}
+
+
 class Section(NamedTuple):
     title: str
     # What the variables have in common, or what the stack does with them.
@@ -53,9 +57,12 @@ STACK = {
     "RUNTIME_IMAGE": "",
     "PYTHON_IMAGE": "",
     "NODE_IMAGE": "",
+    "TOOLBOX_IMAGE": "What the tools of `just exec` and `just shell` are installed into.",
     "IMAGE_TAG": "The tag of the images that are built here.",
     "BINARIES": "build compiles inside the images; prebuilt copies what lies in deploy/docker/prebuilt/.",
 }
+# Read by make_secrets.py, which writes them into files for the services, and by inside.py of scripts/stack.
+BY_SCRIPTS = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET", "TOOLBOX_IMAGE")
 # What the stack decides itself. A setting of mcp-auth is here, or in a section.
 FIXED = {
     "mcp-auth": {"HOST", "PORT", "PRIVATE_HOST", "PRIVATE_PORT", "ADDRESS_FILE", "STORE", "STORE_PATH", "REDIS_URL", "REDIS_PREFIX"},
@@ -90,7 +97,7 @@ SECTIONS = (
     Section("On this machine only, or without GitHub", "To try the stack: DOMAIN=localhost, PUBLIC_SCHEME=http, IDENTITY_PROVIDER=local, and people in single quotes (`just hash-password`).",
             ("PUBLIC_SCHEME", "IDENTITY_PROVIDER", "LOCAL_USERS", "GITHUB_URL", "GITHUB_API_URL")),
     Section("Images", "Other bases, for example with a digest (`just pin`), and how ours are built.",
-            ("TRAEFIK_IMAGE", "REDIS_IMAGE", "REDIS_USER", "RUST_IMAGE", "RUNTIME_IMAGE", "PYTHON_IMAGE", "NODE_IMAGE", "IMAGE_TAG", "BINARIES")),
+            ("TRAEFIK_IMAGE", "REDIS_IMAGE", "REDIS_USER", "RUST_IMAGE", "RUNTIME_IMAGE", "PYTHON_IMAGE", "NODE_IMAGE", "TOOLBOX_IMAGE", "IMAGE_TAG", "BINARIES")),
 )
 
 
@@ -110,8 +117,7 @@ def sentence(variable: str, setting: Setting | None) -> str:
 
 def check(reference: Reference, stack: dict[str, str]) -> None:
     listed = [variable for section in SECTIONS for variable in section.variables]
-    # Read by scripts/stack/make_secrets.py, which writes them into files for the services.
-    read = {*stack, "GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET"}
+    read = {*stack, *BY_SCRIPTS}
     problems = [f"{name} is passed on by docker-compose.yml but stands in no section of scripts/generate/env_example.py" for name in sorted(read - set(listed))]
     problems += [f"{name} stands in a section of scripts/generate/env_example.py but nothing reads it" for name in sorted(set(listed) - read)]
     for binary, settings in reference.settings.items():
@@ -133,6 +139,6 @@ def text(reference: Reference) -> str:
         parts.append(f"\n# ---- {section.title} ----\n{comment(section.about)}")
         for variable in section.variables:
             setting = reference.find(variable)
-            default = stack.get(variable) or (setting.default if setting else None) or ""
+            default = stack.get(variable) or DEFAULTS.get(variable) or (setting.default if setting else None) or ""
             parts.append(f"{comment(sentence(variable, setting))}{'' if variable in OPEN else '#'}{variable}={default}\n")
     return "".join(parts)

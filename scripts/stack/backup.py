@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Backups of what auth remembers, in backups/ (or BACKUP_DIR), readable by nobody else.
 
-    backup.py save                       backups/backup-<time>.jsonl
+    backup.py save                                                     backups/backup-<time>.jsonl
     backup.py list
-    backup.py restore [FILE] [FLAGS]     the newest if none is named; flags of `mcp-auth restore`
+    backup.py restore [FILE] [--secret FILE] [--clear] [--dry-run]     the newest if none is named
 
-`mcp-auth backup` and `mcp-auth restore` do the work, in a container of their own beside the running ones.
+`mcp-auth backup` and `mcp-auth restore` do the work, in a container of their own beside the running ones; auth is stopped while a backup is put
+back. The signing keys of a backup are sealed with the GATEWAY_JWT_SECRET of its time: if that is another one than now, --secret names a copy.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import subprocess
@@ -17,6 +19,8 @@ import sys
 from pathlib import Path
 
 from compose import ROOT, StackError, command, environment
+from make_secrets import PLACE as SECRETS
+from make_secrets import write_mounted
 
 PLACE = Path(os.environ.get("BACKUP_DIR") or ROOT / "backups")
 
@@ -38,7 +42,7 @@ def save() -> None:
         partial.unlink()
         raise StackError("no backup was written; the reason stands above")
     partial.rename(file)
-    print(f"just: wrote {file} ({file.stat().st_size // 1024 + 1} KiB). The sealed keys in it can only be read with .secrets/gateway_jwt_secret: keep a copy of that elsewhere.")
+    print(f"just: wrote {file} ({file.stat().st_size // 1024 + 1} KiB). The keys in it are sealed with {SECRETS / 'gateway_jwt_secret'}: keep a copy of that, but not beside the backups.")
 
 
 def show() -> None:
@@ -50,16 +54,52 @@ def show() -> None:
 
 
 def restore(arguments: list[str]) -> int:
-    named = [argument for argument in arguments if not argument.startswith("-")]
-    flags = [argument for argument in arguments if argument.startswith("-")]
-    if len(named) > 1:
-        raise StackError("one backup at a time")
-    file = Path(named[0]) if named else next(reversed(backups()), None)
+    parser = argparse.ArgumentParser(prog="just restore", description="Put a backup back.")
+    parser.add_argument("file", nargs="?", type=Path, help="the newest in backups/ if none is named")
+    parser.add_argument("--secret", type=Path, metavar="FILE", help="a copy of .secrets/gateway_jwt_secret from the time of the backup, if that is another one now")
+    parser.add_argument("--clear", action="store_true", help="remove all that is in the store first")
+    parser.add_argument("--dry-run", action="store_true", help="only check the backup and tell what would be done")
+    options = parser.parse_args(arguments)
+    file = options.file or next(reversed(backups()), None)
     if file is None:
         raise StackError(f"there is no backup in {PLACE}")
+    if not file.is_file():
+        raise StackError(f"{file} does not exist; `just backup-list` shows what there is")
+    present = (SECRETS / "gateway_jwt_secret").read_text(encoding="utf-8")
     print(f"just: restoring {file}", file=sys.stderr)
+    flags = [flag for flag, given in (("--clear", options.clear), ("--dry-run", options.dry_run)) if given]
+    try:
+        if options.secret:
+            write_mounted("gateway_jwt_secret_previous", options.secret.read_text(encoding="utf-8").strip())
+        # Whatever is wrong is found before anything is stopped.
+        status = put_back(file, [*flags, *([] if options.dry_run else ["--dry-run"])])
+        if options.dry_run or status != 0:
+            return status
+        compose("stop", "auth")
+        status = put_back(file, flags)
+        # With either outcome: the service goes on with what is in the store. Its first start seals the keys with the present secret too.
+        started = compose("up", "--detach", "--wait", "auth", quiet=False)
+    finally:
+        if options.secret:
+            write_mounted("gateway_jwt_secret_previous", present)
+    if status == 0 and started == 0:
+        print("just: auth runs again, with what was restored")
+    return status or started
+
+
+def put_back(file: Path, flags: list[str]) -> int:
     with file.open("rb") as source:
-        return subprocess.run(command("run", "--rm", "--no-TTY", "auth", "restore", "-", *flags), cwd=ROOT, env=environment(), stdin=source, check=False).returncode
+        status = subprocess.run(command("run", "--rm", "--no-TTY", "auth", "restore", "-", *flags), cwd=ROOT, env=environment(), stdin=source, check=False).returncode
+    if status != 0:
+        print("just: nothing was restored; where the secret is another one than at the time of the backup: just restore --secret COPY", file=sys.stderr)
+    return status
+
+
+def compose(*arguments: str, quiet: bool = True) -> int:
+    status = subprocess.run(command(*arguments), cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, check=False).returncode
+    if status != 0 and quiet:
+        raise StackError(f"docker compose {' '.join(arguments)} failed; the reason stands above")
+    return status
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +111,7 @@ def main(arguments: list[str]) -> int:
         case ["restore", *rest]:
             return restore(rest)
         case _:
-            raise StackError("backup.py save | list | restore [FILE] [FLAGS]")
+            raise StackError("backup.py save | list | restore [FILE] [--secret FILE] [--clear] [--dry-run]")
     return 0
 
 

@@ -9,6 +9,7 @@ Every check can be run again at any time; none changes anything.
 from __future__ import annotations
 
 import datetime
+import errno
 import http.client
 import json
 import re
@@ -189,9 +190,15 @@ def check_ports() -> Iterator[Finding]:
                 probe.bind((address, port))
                 yield Finding(True, what, "free (Traefik is not running)")
             except PermissionError:
-                yield Finding(True, what, "below 1024: only the Docker engine may take it; Traefik is not running")
+                # Below 1024 only the Docker engine may bind; who may not can still see whether somebody answers there.
+                taken = probe.connect_ex(("127.0.0.1" if address == "0.0.0.0" else address, port)) == 0
+                yield Finding(False, what, taken_by(port)) if taken else Finding(True, what, "free (Traefik is not running)")
             except OSError as error:
-                yield Finding(False, what, f"{error.strerror}; find out by whom with `sudo lsof -i :{port}` and stop it, or set HTTP_PORT and HTTPS_PORT in .env")
+                yield Finding(False, what, taken_by(port) if error.errno == errno.EADDRINUSE else str(error.strerror))
+
+
+def taken_by(port: int) -> str:
+    return f"is taken; find out by whom with `sudo lsof -i :{port}` and stop it, or set HTTP_PORT and HTTPS_PORT in .env"
 
 
 def check_ssl() -> Iterator[Finding]:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 
-from compose import ROOT, StackError, command, configuration, environment
+from compose import ROOT, StackError, command, configuration, environment, run
 
 
 def main(arguments: list[str]) -> int:
@@ -21,7 +21,8 @@ def main(arguments: list[str]) -> int:
     place = ROOT / (os.environ.get("SECRETS_DIR") or ".secrets")
     if "--yes" not in arguments:
         print(f"This deletes the stack {name}: every registration and sign-in, the certificates, the volumes of MCP servers, its images, and {place}.")
-        print("Take a backup first if any of it is worth something (just backup).")
+        print("Take a backup first if any of it is worth something (just backup). Backups stay, but they can only be put back with a copy of "
+              f"{place / 'gateway_jwt_secret'}: copy it to another place, and later: just restore --secret COPY --clear")
         try:
             answer = input(f"Type {name} to go on: ")
         except EOFError:
@@ -29,11 +30,15 @@ def main(arguments: list[str]) -> int:
         if answer.strip() != name:
             print("just: nothing was deleted", file=sys.stderr)
             return 1
-    full = command("--profile", "*", "down", "--volumes", "--remove-orphans", "--rmi", "local")
+    full = command("--profile", "*", "down", "--volumes", "--remove-orphans")
     status = subprocess.run(full, cwd=ROOT, env=environment(), check=False).returncode
-    if status == 0:
-        shutil.rmtree(place, ignore_errors=True)
-    return status
+    if status != 0:
+        return status
+    shutil.rmtree(place, ignore_errors=True)
+    # Those that are built here; Compose itself deletes either only images without a name, or also Traefik's and Redis's.
+    ours = sorted({service["image"] for service in configuration()["services"].values() if "build" in service})
+    present = [image for image in ours if run(["docker", "image", "inspect", image]).returncode == 0]
+    return subprocess.run(["docker", "image", "rm", *present], stdout=subprocess.DEVNULL, check=False).returncode if present else 0
 
 
 if __name__ == "__main__":

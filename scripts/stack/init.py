@@ -38,6 +38,8 @@ def domain(value: str) -> str:
         return value
     if not re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?", value):
         raise Problem(f"{value!r} is no domain; write it like example.com, without https:// and without auth. in front")
+    if value.startswith(("auth.", "mcp-")):
+        raise Problem(f"the sign-in would be at auth.{value}; write {value.partition('.')[2]}")
     return value
 
 
@@ -61,9 +63,11 @@ def client_secret(value: str) -> str:
 
 def people(value: str) -> str:
     names = [name.strip().lstrip("@") for name in value.split(",") if name.strip()]
+    if not names:
+        raise Problem("nobody could come in; write GitHub names with commas between, or * for everybody with a GitHub account")
     wrong = [name for name in names if name != "*" and not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38}", name)]
-    if wrong or not names:
-        raise Problem(f"{', '.join(wrong) or 'nobody'}: write GitHub names with commas between; * is everybody with a GitHub account")
+    if wrong:
+        raise Problem(f"GitHub has no names like {', '.join(map(repr, wrong))}; write names with commas between, or * for everybody with a GitHub account")
     return ",".join(names)
 
 
@@ -85,7 +89,7 @@ class Asker:
                 answer = offered
             try:
                 if not answer:
-                    raise Problem(f"{name} is needed")
+                    raise Problem("the stack does not start without it" if self.interactive else "is needed")
                 return parse(answer)
             except Problem as problem:
                 if not self.interactive:
@@ -102,15 +106,18 @@ def check_dns(name: str) -> None:
     """Do the hosts lead to this machine?"""
     if name == "localhost":
         return
-    ours = addresses_of_this_machine()
+    ours, unknown = addresses_of_this_machine(), []
     for host in (f"auth.{name}", f"mcp-fetch.{name}"):
         try:
             found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)}
         except OSError:
-            warn(f"{host} has no address yet; point auth.{name} and mcp-fetch.{name} (or *.{name}) at this machine before `just up`")
+            unknown.append(host)
             continue
         if not found & ours:
             warn(f"{host} leads to {', '.join(sorted(found))}, which is none of this machine's own addresses; that is right behind a router or load balancer that forwards 80 and 443")
+    if unknown:
+        verb = "has" if len(unknown) == 1 else "have"
+        warn(f"{' and '.join(unknown)} {verb} no address yet; point them (or *.{name}) at this machine before the stack starts")
 
 
 def addresses_of_this_machine() -> set[str]:
@@ -136,7 +143,8 @@ def check_github(identity: str, secret: str) -> None:
     except urllib.error.HTTPError as error:
         said = "incorrect_client_credentials" if error.code == 404 else f"status {error.code}"
     except (OSError, ValueError) as error:
-        warn(f"{GITHUB} could not be asked about the OAuth app ({getattr(error, 'reason', error)}); `just up` goes on without")
+        reason = getattr(error, "reason", error)
+        warn(f"{GITHUB} could not be asked whether it knows the OAuth app ({getattr(reason, 'strerror', None) or reason})")
         return
     if said == "bad_verification_code":
         print("  GitHub knows the OAuth app, and the secret is right.")
@@ -190,7 +198,7 @@ def main() -> None:
             answers["ALLOWED_GITHUB_USERS"] = asker.ask("ALLOWED_GITHUB_USERS", "Who may come in (GitHub names, commas between)", people)
     write(answers)
     subprocess.run([sys.executable, str(Path(__file__).with_name("make_secrets.py"))], check=True)
-    print("\nWrote .env, and the secrets that are made here. Next: just up")
+    print("\nWrote .env, and the secrets that are made here. Next: ./justw up")
 
 
 if __name__ == "__main__":

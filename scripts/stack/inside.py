@@ -19,7 +19,10 @@ import sys
 from pathlib import Path
 
 from compose import ROOT, StackError, configuration, container, run
+from make_secrets import settings
 
+# What it is made from, when TOOLBOX_IMAGE does not say.
+BASE = "debian:bookworm-slim"
 TOOLBOX = ROOT / "deploy" / "docker" / "toolbox.Dockerfile"
 
 
@@ -28,7 +31,7 @@ def toolbox_image() -> str:
     image = f"mcp-gateway/toolbox:{hashlib.sha256(TOOLBOX.read_bytes()).hexdigest()[:12]}"
     if run(["docker", "image", "inspect", image]).returncode != 0:
         print("just: building the toolbox (once)", file=sys.stderr)
-        base = os.environ.get("TOOLBOX_IMAGE") or "debian:bookworm-slim"
+        base = settings().get("TOOLBOX_IMAGE") or BASE
         done = run(["docker", "build", "--quiet", "--build-arg", f"BASE_IMAGE={base}", "--tag", image, "--file", str(TOOLBOX), str(TOOLBOX.parent)])
         if done.returncode != 0:
             raise StackError(f"the toolbox was not built: {done.stderr.strip().splitlines()[-1]}")
@@ -106,8 +109,8 @@ def execute(service: str, arguments: list[str]) -> int:
 def shell(service: str) -> int:
     """A shell of the toolbox beside the service, with what a look at Redis needs; `just exec SERVICE sh` is the image's own, if it has one."""
     identity = container(service)
-    settings = {"REDISCLI_AUTH": redis_password()} if service in ("auth", "redis") else {}
-    return in_toolbox(identity, ["bash"], settings)
+    environment = {"REDISCLI_AUTH": redis_password()} if service in ("auth", "redis") else {}
+    return in_toolbox(identity, ["bash"], environment)
 
 
 def main(arguments: list[str]) -> int:

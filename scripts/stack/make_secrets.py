@@ -45,6 +45,21 @@ def write(name: str, value: str) -> None:
     fresh.replace(file)
 
 
+def write_mounted(name: str, value: str) -> None:
+    """Into the same file, not a new one in its place: running containers have mounted this very file."""
+    file = PLACE / name
+    if not file.exists():
+        file.touch(mode=0o600)
+    file.chmod(0o600)
+    with file.open("r+", encoding="utf-8") as target:
+        target.write(value)
+        target.truncate()
+        target.flush()
+        os.fsync(target.fileno())
+    # Readable, because services run as other users; the directory keeps others of this machine out.
+    file.chmod(0o444)
+
+
 def filled(file: Path) -> bool:
     return file.exists() and file.stat().st_size > 0
 
@@ -52,7 +67,7 @@ def filled(file: Path) -> bool:
 def main() -> None:
     values = settings()
     if values.get("GITHUB_CLIENT_ID") and not values.get("GITHUB_CLIENT_SECRET") and not filled(PLACE / "github_client_secret"):
-        sys.exit("stack: GITHUB_CLIENT_ID is set but GITHUB_CLIENT_SECRET is not; make a secret at https://github.com/settings/developers and put it into .env")
+        sys.exit("just: GITHUB_CLIENT_ID is set but GITHUB_CLIENT_SECRET is not; make a secret at https://github.com/settings/developers and put it into .env")
     # The directory keeps others of this machine out. The files are readable because the services run as other users.
     PLACE.mkdir(mode=0o700, exist_ok=True)
     PLACE.chmod(0o700)
@@ -64,7 +79,7 @@ def main() -> None:
         if value is None:
             value = secrets.token_urlsafe(48) if generated else ""
             if generated:
-                print(f"stack: made {file}; keep it: what it sealed cannot be read without it", file=sys.stderr)
+                print(f"just: made {file}; keep a copy elsewhere", file=sys.stderr)
         write(name, value)
     # The secret before the present one, while `just rotate-secrets` changes it; else the present one.
     previous = values.get("GATEWAY_JWT_SECRET_PREVIOUS")

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from compose import ROOT, StackError, command, container, environment, run
-from make_secrets import PLACE, settings
+from make_secrets import PLACE, settings, write_mounted
 
 
 def say(text: str) -> None:
@@ -26,21 +26,6 @@ def compose(*arguments: str) -> str:
     if done.returncode != 0:
         raise StackError(f"docker compose {arguments[0]}: {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}")
     return done.stdout
-
-
-def write(name: str, value: str) -> None:
-    """Into the same file, not a new one in its place: running containers have mounted this very file."""
-    file = PLACE / name
-    if not file.exists():
-        file.touch(mode=0o600)
-    file.chmod(0o600)
-    with file.open("r+", encoding="utf-8") as target:
-        target.write(value)
-        target.truncate()
-        target.flush()
-        os.fsync(target.fileno())
-    # Readable, because services run as other users; the directory keeps others of this machine out.
-    file.chmod(0o444)
 
 
 def redis(password: str, *arguments: str) -> str:
@@ -74,12 +59,12 @@ def main() -> int:
 
     say("Redis takes a second password")
     redis(old_password, "ACL", "SETUSER", "default", f">{new_password}")
-    write("gateway_jwt_secret_previous", old_secret)
-    write("gateway_jwt_secret", new_secret)
-    write("redis_password", new_password)
+    write_mounted("gateway_jwt_secret_previous", old_secret)
+    write_mounted("gateway_jwt_secret", new_secret)
+    write_mounted("redis_password", new_password)
     say("a second auth takes over")
     roll_auth()
-    write("gateway_jwt_secret_previous", new_secret)
+    write_mounted("gateway_jwt_secret_previous", new_secret)
     redis(new_password, "ACL", "SETUSER", "default", "resetpass", f">{new_password}")
     say(f"done: new signing keys, a new GATEWAY_JWT_SECRET and a new password of Redis in {Path(PLACE)}; put a copy beside your backup")
     return 0

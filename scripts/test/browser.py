@@ -74,12 +74,23 @@ class Browser:
 
     def approve(self, url: str, redirect_uri: str) -> str:
         """Consents and signs in; returns the URL that the browser is sent to in the end, without opening it."""
+        end = self.walk(url, redirect_uri)
+        assert isinstance(end, str), f"no redirect to {redirect_uri}: {end.status} {end.body[:500]}"
+        return end
+
+    def connect(self, url: str) -> None:
+        """Sends the code that a device showed, consents and signs in (RFC 8628 section 3.3)."""
+        end = self.walk(url, None)
+        assert isinstance(end, Answer) and end.status == 200 and "Your device is connected" in end.body, end
+
+    def walk(self, url: str, redirect_uri: str | None) -> str | Answer:
+        """Follows redirects and fills in forms until there is none, or until the redirect URI."""
         method, body = "GET", None
         for _ in range(MOST_STEPS):
             answer = self.open(method, url, body)
             if answer.status in (302, 303):
                 url = urllib.parse.urljoin(url, answer.headers["Location"])
-                if url.startswith(redirect_uri):
+                if redirect_uri and url.startswith(redirect_uri):
                     return url
                 method, body = "GET", None
                 continue
@@ -87,17 +98,17 @@ class Browser:
             forms.feed(answer.body)
             form = next((form for form in forms.forms if self.fill(form)), None)
             if answer.status != 200 or form is None:
-                raise AssertionError(f"{method} {url}: {answer.status} without a form to go on: {answer.body[:500]}")
+                return answer
             url = urllib.parse.urljoin(url, form["action"])
             method, body = "POST", urllib.parse.urlencode(form["fields"])
-        raise AssertionError(f"no redirect to {redirect_uri} after {MOST_STEPS} steps")
+        raise AssertionError(f"no end after {MOST_STEPS} steps")
 
     def fill(self, form: dict) -> bool:
-        """Fills in the login form, or approves the consent form; false for any other form."""
+        """Fills in the login form, approves the consent form, or sends a device's code; false for any other form."""
         if ("decision", "approve") in form["buttons"]:
             form["fields"]["decision"] = "approve"
             return True
         if "password" in form["fields"]:
             form["fields"] |= self.person
             return True
-        return False
+        return "user_code" in form["fields"]

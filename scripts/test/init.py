@@ -77,10 +77,10 @@ def without_terminal(place: Path) -> None:
         refused = init(DOMAIN="https://example.com")
         assert refused.returncode == 1 and "is no domain" in refused.stderr and not (there / ".env").exists(), refused.stderr
         refused = init(DOMAIN="example.invalid")
-        assert refused.returncode == 1 and "ACME_EMAIL is needed" in refused.stderr, refused.stderr
+        assert refused.returncode == 1 and "ACME_EMAIL: is needed" in refused.stderr, refused.stderr
         answers = {"DOMAIN": "example.invalid", "ACME_EMAIL": "me@example.com", "ALLOWED_GITHUB_USERS": "octocat, @hubot"}
         done = init(**answers, GITHUB_CLIENT_ID=APP["client_id"], GITHUB_CLIENT_SECRET=APP["client_secret"])
-        assert done.returncode == 0 and "GitHub knows the OAuth app" in done.stdout and "has no address yet" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "GitHub knows the OAuth app" in done.stdout and "have no address yet" in done.stdout, done.stdout + done.stderr
         assert (there / ".env").stat().st_mode & 0o777 == 0o600
         found = settings(there)
         assert found["DOMAIN"] == "example.invalid" and found["ALLOWED_GITHUB_USERS"] == "octocat,hubot", found
@@ -121,11 +121,15 @@ def at_a_terminal(place: Path) -> None:
 
         answer("Domain", "not a domain")
         until("is no domain")
+        answer("Domain", "auth.example.com")
+        until("write example.com")
         answer("Domain", "localhost")
         answer("client id", APP["client_id"])
         answer("client secret", APP["client_secret"])
+        answer("Who may come in", "octo cat")
+        until("no names like")
         answer("Who may come in", "octocat")
-        until("Next: just up")
+        until("Next: ./justw up")
         status = process.wait(PATIENCE)
         os.close(terminal)
     assert status == 0, shown

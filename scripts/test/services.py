@@ -7,6 +7,7 @@ import hashlib
 import json
 import secrets
 import urllib.parse
+from typing import NamedTuple
 
 from browser import Browser, ask
 
@@ -18,6 +19,10 @@ CALLS = {
     "mcp-everything": ("get-sum", {"a": 20, "b": 22}, "42"),
     # A name of its own each time: what is there already would not be created.
     "mcp-memory": ("create_entities", {"entities": [{"name": f"gateway {secrets.token_hex(4)}", "entityType": "program", "observations": ["it runs"]}]}, "gateway"),
+    "mcp-filesystem": ("write_file", {"path": "/data/hello.txt", "content": "hello"}, "Successfully wrote"),
+    "mcp-sequentialthinking": ("sequentialthinking", {"thought": "It runs.", "nextThoughtNeeded": False, "thoughtNumber": 1, "totalThoughts": 1}, "thoughtHistoryLength"),
+    "mcp-tmux": ("create_session", {"session_name": "gateway"}, "gateway"),
+    "mcp-playwright": ("browser_navigate", {"url": "data:text/html,<title>The gateway</title>"}, "Page Title: The gateway"),
     "mcp-fetchs": ("fetch", {"url": "http://127.0.0.1:1/"}, ""),
 }
 
@@ -26,8 +31,16 @@ def form(fields: dict[str, str]) -> str:
     return urllib.parse.urlencode(fields)
 
 
-def sign_in(port: int, service: str, password: str) -> str:
-    """Registers a client for the service, approves as `tester`, and gives its access token."""
+class Grant(NamedTuple):
+    """What a client has after a sign-in."""
+
+    client: str
+    access: str
+    refresh: str
+
+
+def sign_in(port: int, service: str, password: str) -> Grant:
+    """Registers a client for the service, and approves as `tester`."""
     origin = f"http://{service}.localhost:{port}"
     registered = ask("POST", f"{origin}/register", body=json.dumps({"client_name": "stack test", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none"}),
                      headers={"Content-Type": "application/json"})
@@ -43,7 +56,16 @@ def sign_in(port: int, service: str, password: str) -> str:
     granted = ask("POST", f"{origin}/token", body=form({"grant_type": "authorization_code", "code": answer["code"], "redirect_uri": REDIRECT, "client_id": client,
                                                        "code_verifier": verifier}), headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert granted.status == 200, f"token: {granted.status} {granted.body}"
-    return json.loads(granted.body)["access_token"]
+    tokens = json.loads(granted.body)
+    return Grant(client, tokens["access_token"], tokens["refresh_token"])
+
+
+def refresh(port: int, service: str, grant: Grant) -> Grant:
+    granted = ask("POST", f"http://{service}.localhost:{port}/token", body=form({"grant_type": "refresh_token", "refresh_token": grant.refresh, "client_id": grant.client}),
+                  headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert granted.status == 200, f"refresh: {granted.status} {granted.body}"
+    tokens = json.loads(granted.body)
+    return Grant(grant.client, tokens["access_token"], tokens["refresh_token"])
 
 
 class Session:
@@ -74,19 +96,21 @@ class Session:
 
 
 def call(port: int, service: str, password: str) -> str:
-    """Signs in, lists, calls, closes; returns the token."""
+    """Signs in, lists, calls, closes; returns the access token."""
     tool, arguments, expected = CALLS[service]
-    token = sign_in(port, service, password)
-    session = Session(port, service, token)
+    grant = sign_in(port, service, password)
+    session = Session(port, service, grant.access)
     tools = [entry["name"] for entry in session.request("tools/list", {})["result"]["tools"]]
     assert tool in tools, f"{service} has {tools}, not {tool}"
     answer = json.dumps(session.request("tools/call", {"name": tool, "arguments": arguments}))
     assert expected in answer, f"{service}: {answer}"
     session.close()
-    return token
+    return grant.access
 
 
-def refused_elsewhere(port: int, token: str, other: str) -> None:
-    """A token opens one service."""
-    answer = ask("POST", f"http://{other}.localhost:{port}/mcp", body="{}", headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
-    assert answer.status == 401 and "invalid_token" in answer.headers["WWW-Authenticate"], f"{other}: {answer.status}"
+def each_opens_its_own(port: int, tokens: dict[str, str]) -> None:
+    """A token is for one service: at every other one it is as good as none."""
+    for service, token in tokens.items():
+        for other in tokens.keys() - {service}:
+            answer = ask("POST", f"http://{other}.localhost:{port}/mcp", body="{}", headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+            assert answer.status == 401 and "invalid_token" in answer.headers["WWW-Authenticate"], f"token of {service} at {other}: {answer.status}"
