@@ -181,6 +181,13 @@ remove name: _docker
 mcp-add *name: _docker
     @python3 scripts/stack/clients.py {{ name }}
 
+# An access token for a script, after a person agreed once: just token [SERVICE] [--url URL] [--json]
+[group('run')]
+[no-exit-message]
+[positional-arguments]
+token *arguments:
+    @exec python3 scripts/stack/get_token.py "$@"
+
 # Hash a password for LOCAL_USERS
 [group('run')]
 [no-exit-message]

@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 
 import containers
+import device
 import guide
 import init
 import labels
@@ -139,6 +140,7 @@ def checks(stack: Stack, done: Checks, place: Path) -> None:
     tokens = {service: done.check(f"a person signs in to {service} and calls a tool", services.call, stack.port, service, stack.password) for service in called}
     done.check("a token opens its own service only", services.each_opens_its_own, stack.port, {service: token for service, token in tokens.items() if token})
     done.check(f"{', '.join(MORE_MCP)}: turned on, used, turned off", more_servers, stack)
+    done.check("just token: a person agrees once", device.a_person_agrees_once, stack.environment, stack.port, stack.password, place)
     done.check("just logs auth -n 5", logs_of_one, stack)
     done.check("Traefik logs no warning and no error", traefik_is_content, stack)
     done.check("just add, just remove", added_and_removed, stack)
