@@ -103,6 +103,13 @@ async fn a_good_gateway_is_well_for_every_client() -> Result<()> {
         text.contains("ok    and end its registration again"),
         "{text}"
     );
+    // It asks where it is told to, port included.
+    let nobody = format!("127.0.0.1:{}", network::free_port()?);
+    let (code, text) = examined.doctor(port, &["--connect", &nobody]).await?;
+    assert!(
+        code == 1 && text.contains("Connection refused"),
+        "{code} {text}"
+    );
     // The front that passes everything on is as good, so what the other tests find is their own fault.
     let wrong = examined.behind(|_, _, reply| reply).await?;
     assert!(wrong.is_empty(), "{wrong:?}");

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use oauth::Sites;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HOST;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
+use url::{Position, Url};
 
 /// How long an answer may take; clients are not more patient.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// More of an answer is not looked at, in bytes.
 const LONGEST: usize = 256 * 1024;
 
-/// Leads every name to one address, port of the URL aside.
+/// Leads every name to one address. A port in a URL counts before the one here.
 struct Always(SocketAddr);
 
 impl Resolve for Always {
@@ -27,6 +29,7 @@ impl Resolve for Always {
 /// Sends them.
 pub(super) struct Prober {
     http: Client,
+    connect: Option<SocketAddr>,
 }
 
 /// What came back.
@@ -81,6 +84,16 @@ impl Answer {
     }
 }
 
+/// Plain HTTP to an address, whatever port the URL has (the stack on a laptop publishes another one than Traefik listens on
+/// inside): the URL to ask, and the `Host` to name.
+fn at(address: SocketAddr, url: &str) -> Option<(Url, String)> {
+    let mut url = Url::parse(url).ok().filter(|url| url.scheme() == "http")?;
+    let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
+    url.set_ip_host(address.ip()).ok()?;
+    url.set_port(Some(address.port())).ok()?;
+    Some((url, host))
+}
+
 impl Prober {
     pub(super) fn new(sites: &Sites, connect: Option<SocketAddr>) -> anyhow::Result<Self> {
         let mut builder = Client::builder()
@@ -90,7 +103,7 @@ impl Prober {
             .timeout(PATIENCE)
             .user_agent(concat!("mcp-auth-doctor/", env!("CARGO_PKG_VERSION")));
         let issuer = sites.issuer();
-        let is_local = url::Url::parse(&issuer)?
+        let is_local = Url::parse(&issuer)?
             .host_str()
             .is_some_and(|host| host.ends_with(".localhost"));
         if let Some(address) = connect {
@@ -102,11 +115,15 @@ impl Prober {
         }
         Ok(Self {
             http: builder.build()?,
+            connect,
         })
     }
 
     pub(super) fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        self.http.request(method, url)
+        match self.connect.and_then(|address| at(address, url)) {
+            Some((url, host)) => self.http.request(method, url).header(HOST, host),
+            None => self.http.request(method, url),
+        }
     }
 
     pub(super) async fn get(&self, url: &str) -> Result<Answer, String> {
