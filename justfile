@@ -345,3 +345,10 @@ reference:
 [group('release')]
 release:
     cargo build --release --locked --package auth --package mcp-proxy --package mcp-echo
+
+# What our binaries are made of, as CycloneDX in sbom/
+[group('release')]
+[no-exit-message]
+sbom:
+    @python3 scripts/tools.py sbom
+    @"${GATEWAY_TOOLS:-.tools}/bin/python-sbom" scripts/sbom.py

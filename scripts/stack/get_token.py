@@ -63,7 +63,8 @@ def ask(address: str, body: bytes | None = None, headers: dict[str, str] | None 
             code, description = plain(error.reason), ""
         raise Refused(address, error.code, code, description) from None
     except OSError as error:
-        raise StackError(f"{address} cannot be reached: {getattr(error, 'reason', error)}") from None
+        reason = getattr(error, "reason", error)
+        raise StackError(f"{address} cannot be reached: {getattr(reason, 'strerror', None) or reason}") from None
     try:
         found = json.loads(text or b"{}")
     except ValueError:

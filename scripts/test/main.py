@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs all tests, the same way on a laptop and in CI, installing what they need.
 
-Steps: tools, documentation, the Helm chart, formatting, lints, licences, binaries, tests, documentation tests, the stack on Docker. A step that fails does
+Steps: tools, documentation, the Helm chart, the bill of materials, formatting, lints, licences, binaries, tests, documentation tests, the stack on Docker. A step that fails does
 not stop the others, but for a build that everything after it needs. Ends with a line `N passed, N failed`: tests, documentation tests and checks
 of the chart and the stack; a failed step that counts no tests counts as one failure. With CI=true nothing may be left out.
 """
@@ -117,6 +117,7 @@ def main() -> int:
     if not shutil.which("cargo"):
         print("test: cargo is not on the PATH; install Rust from https://rustup.rs and open a new terminal", file=sys.stderr)
         return 1
+    total += step("bill of materials", [str(TOOLS / "bin" / "python-sbom"), "scripts/sbom.py", "target/sbom"])
     total += step("formatting", ["cargo", "fmt", "--all", "--check"])
     total += step("licences", [sys.executable, "scripts/test/deny.py"])
     total += step("lints", ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
