@@ -57,7 +57,7 @@ async fn a_proxy_of_the_environment_is_not_used() {
     let child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "fetching::a_4_3_the_request_is_a_plain_get_with_a_fixed_user_agent",
+            "fetching::the_request_is_a_plain_get_with_a_fixed_user_agent",
         ])
         .env("HTTPS_PROXY", "http://127.0.0.1:9")
         .env("ALL_PROXY", "http://127.0.0.1:9")
