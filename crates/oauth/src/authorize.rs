@@ -207,6 +207,12 @@ impl AuthorizeParams {
             code,
             description,
         };
+        if !metadata.may_use_codes() {
+            return Err(refuse(
+                ErrorCode::UnauthorizedClient,
+                "the client did not register the grant authorization_code".to_owned(),
+            ));
+        }
         self.check_shape()
             .map_err(|(code, text)| refuse(code, text.to_owned()))?;
         let code_challenge =

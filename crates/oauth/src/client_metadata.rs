@@ -334,6 +334,12 @@ impl ClientMetadata {
             .any(|registered| registered.admits(requested))
     }
 
+    /// Whether the client may ask for codes, and redeem them.
+    #[must_use]
+    pub fn may_use_codes(&self) -> bool {
+        self.grant_types.contains(&GrantType::AuthorizationCode)
+    }
+
     /// Whether the client may ask for a device (RFC 8628 section 5.6).
     #[must_use]
     pub fn may_ask_for_a_device(&self) -> bool {

@@ -85,6 +85,7 @@ pub(crate) async fn exchange_code(
             "the code is wrong, spent or expired, or was issued for another client, redirect_uri or code_verifier",
         )
     };
+    check_grant(client.metadata.may_use_codes(), "authorization_code")?;
     let code = AuthorizationCode::parse(grant.code).ok_or_else(refused)?;
     let verifier = CodeVerifier::parse(grant.verifier).ok_or_else(|| {
         Refusal::told(
@@ -183,6 +184,7 @@ pub(crate) async fn refresh(
     grant: &RefreshGrant<'_>,
 ) -> Result<TokenAnswer, Refusal> {
     let refused = refresh_refused;
+    check_grant(client.metadata.may_refresh(), "refresh_token")?;
     let token = RefreshToken::parse(grant.refresh_token).ok_or_else(refused)?;
     let now = state.clock.now();
     let session = state
@@ -254,6 +256,15 @@ pub(crate) async fn refresh(
         }
         Refresh::Unknown => Err(refused()),
     }
+}
+
+/// A client uses the grants that it registered and no others (RFC 6749 section 5.2).
+fn check_grant(is_registered: bool, name: &str) -> Result<(), Refusal> {
+    if is_registered {
+        return Ok(());
+    }
+    let text = format!("the client did not register the grant {name}");
+    Err(Refusal::told(ErrorCode::UnauthorizedClient, text))
 }
 
 fn lifetimes(state: &AppState, session: &Session) -> TokenLifetimes {

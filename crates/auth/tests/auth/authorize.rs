@@ -405,3 +405,38 @@ async fn two_sign_ins_have_two_cookies() {
     assert_ne!(name(&first.cookie), name(&second.cookie));
     assert_ne!(first.fields, second.fields);
 }
+
+/// A client that registered the device grant alone has no use for codes.
+#[tokio::test]
+async fn a_client_that_registered_no_codes_gets_none() {
+    let auth = Auth::start().await;
+    let metadata = json!({"redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none",
+        "grant_types": ["urn:ietf:params:oauth:grant-type:device_code"]});
+    let client = register_with(&auth, &metadata).await;
+    let refused = ask(&auth, &client.id, &[]).await;
+    let told = refused.parameter("error");
+    assert_eq!(told.as_deref(), Some("unauthorized_client"), "{refused:?}");
+    assert_eq!(refused.parameter("state").as_deref(), Some(STATE));
+    // A code from before it gave the grant up is worth nothing either.
+    let client = public_client(&auth).await;
+    let code = crate::sign_in::code(&auth, &client.id).await;
+    let mut metadata = metadata;
+    metadata["client_id"] = json!(client.id);
+    let path = format!("/register/{}", client.id);
+    let change = auth.request("PUT", AUTH, &path).json(&metadata);
+    let changed = answer(change.bearer_auth(&client.registration_token)).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let form = crate::sign_in::redemption(&client, &code);
+    let refused = auth.post("/token", &form).await;
+    assert_eq!(refused.refusal(), "400 unauthorized_client");
+}
+
+/// OpenID Connect Core section 3.1.2.1: what clients ask for with `prompt` is not offered, and skips nothing.
+#[tokio::test]
+async fn prompt_none_shows_the_question_all_the_same() {
+    let auth = Auth::start().await;
+    let client = public_client(&auth).await;
+    crate::sign_in::code(&auth, &client.id).await;
+    let page = ask(&auth, &client.id, &[("prompt", "none")]).await;
+    consent_page(&page);
+}

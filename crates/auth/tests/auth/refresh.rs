@@ -278,3 +278,17 @@ async fn the_resource_stays_the_granted_one() {
     assert_eq!(send(RESOURCE).await.status, 200);
     assert_eq!(send("http://mcp-fetch.localhost:8080/").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_client_that_gave_up_the_refresh_grant_is_refused() {
+    let auth = Auth::start().await;
+    let (client, first) = signed_in(&auth).await;
+    let metadata = json!({"client_id": client.id, "redirect_uris": [REDIRECT],
+        "token_endpoint_auth_method": "none", "grant_types": ["authorization_code"]});
+    let path = format!("/register/{}", client.id);
+    let change = auth.request("PUT", AUTH, &path).json(&metadata);
+    let changed = answer(change.bearer_auth(&client.registration_token)).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let refused = refresh(&auth, &client, &first.refresh).await;
+    assert_eq!(refused.refusal(), "400 unauthorized_client");
+}
