@@ -21,6 +21,7 @@ const AUTH: &str = "auth.localhost:8080";
 const ISSUER: &str = "http://auth.localhost:8080";
 const RESOURCE: &str = "http://mcp-fetch.localhost:8080/mcp";
 const PASSWORD: &str = "correct horse battery staple";
+const JWT_SECRET: &str = "0123456789-abcdefghijklmnopqrstuvwxyz";
 const VERIFIER: &str = "verifier-0123456789-verifier-0123456789-verifier";
 
 /// A redirect URI of the document, with the port of this time.
@@ -30,6 +31,7 @@ pub(crate) const REDIRECT: &str = "http://localhost:4711/callback";
 pub(crate) struct Service {
     pub(crate) clock: Arc<ManualClock>,
     address: SocketAddr,
+    private: SocketAddr,
     http: reqwest::Client,
 }
 
@@ -105,10 +107,7 @@ impl Service {
             ("STORE", "memory"),
             ("IDENTITY_PROVIDER", "local"),
             ("LOCAL_USERS", &users),
-            (
-                "GATEWAY_JWT_SECRET",
-                "0123456789-abcdefghijklmnopqrstuvwxyz",
-            ),
+            ("GATEWAY_JWT_SECRET", JWT_SECRET),
             // The clock of the test stands still.
             ("LIMIT_AUTHORIZE", "0"),
             ("LIMIT_DOCUMENTS", "0"),
@@ -127,6 +126,7 @@ impl Service {
         Self {
             clock,
             address: service.address,
+            private: service.private,
             http: http_client().unwrap(),
         }
     }
@@ -207,6 +207,15 @@ impl Service {
             ("code_verifier", VERIFIER),
         ])
         .await
+    }
+
+    /// The operator removes the client.
+    pub(crate) async fn remove_client(&self) {
+        let id: String = url::form_urlencoded::byte_serialize(CLIENT.as_bytes()).collect();
+        let url = format!("http://{}/admin/clients/{id}", self.private);
+        let token = auth::testing::admin_token(JWT_SECRET);
+        let removed = answer(self.http.delete(url).bearer_auth(token)).await;
+        assert_eq!(removed.status, 200, "{removed:?}");
     }
 
     /// The status of `/verify` for an access token.

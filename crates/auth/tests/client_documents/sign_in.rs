@@ -295,3 +295,33 @@ async fn a_wrong_policy_stops_the_service() {
         assert!(error.contains("CLIENT_DOCUMENTS"), "{wrong}: {error}");
     }
 }
+
+/// The id of such a client comes back with the next sign-in; what was given before its removal does not.
+#[tokio::test]
+async fn what_a_removed_client_was_given_stays_void() {
+    let (_remote, _network, service) = setting(&[]).await;
+    let code = service.sign_in(&service.ask(CLIENT, REDIRECT).await).await;
+    let before = service.redeem(&code).await;
+    let unredeemed = service.sign_in(&service.ask(CLIENT, REDIRECT).await).await;
+    service.clock.advance(1);
+    service.remove_client().await;
+    let code = service.sign_in(&service.ask(CLIENT, REDIRECT).await).await;
+    let after = service.redeem(&code).await;
+    assert_eq!(service.verify(&after.text("access_token")).await, 200);
+    assert_eq!(service.verify(&before.text("access_token")).await, 401);
+    let refresh_token = before.text("refresh_token");
+    let refreshed = service
+        .token(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", &refresh_token),
+        ])
+        .await;
+    let redeemed = service.redeem(&unredeemed).await;
+    for refused in [refreshed, redeemed] {
+        assert_eq!(
+            (refused.status, refused.text("error").as_str()),
+            (400, "invalid_grant"),
+            "{refused:?}"
+        );
+    }
+}
