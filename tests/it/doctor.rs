@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use testkit::gateway::{Gateway, Provider};
 use testkit::misconfigured::{Misconfigured, Reply};
+use testkit::raw::Stub;
 use testkit::{binaries, network};
 use tokio::process::Command;
 
@@ -279,6 +280,30 @@ async fn each_fault_is_told_with_who_trips_over_it() -> Result<()> {
         is_told(&wrong, "a client can register: answers 403 (text/html)"),
         "{wrong:?}"
     );
+    Ok(())
+}
+
+/// An address that begins like ours and leads elsewhere would get the token of the client that the doctor registers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_its_client_goes_nowhere_else() -> Result<()> {
+    let examined = Examined::start().await?;
+    let elsewhere = Stub::start().await?;
+    let stub = elsewhere.address();
+    let wrong = examined
+        .behind(move |method, path, mut reply| {
+            if (method, path) == ("POST", "/register") {
+                reply.body = reply
+                    .body
+                    .replace("/register/", &format!("@{stub}/register/"));
+            }
+            reply
+        })
+        .await?;
+    assert!(
+        is_told(&wrong, "names no registration_client_uri of this server"),
+        "{wrong:?}"
+    );
+    assert_eq!(elsewhere.take_requests(), Vec::<String>::new());
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use oauth::ServiceName;
 use serde_json::Value;
 
-use super::probe::Prober;
+use super::probe::{Prober, is_below};
 use super::report::{Report, Who};
 use crate::settings::Settings;
 
@@ -185,11 +185,7 @@ fn is_consistent(metadata: &Value, issuer: &str) -> Result<(), String> {
         "jwks_uri",
     ] {
         let url = metadata.get(endpoint).and_then(Value::as_str);
-        let is_ours = url.is_some_and(|url| {
-            url.strip_prefix(issuer)
-                .is_some_and(|path| path.starts_with('/'))
-        });
-        if !is_ours {
+        if !url.is_some_and(|url| is_below(url, issuer)) {
             return Err(format!(
                 "{endpoint} is {}, not below {issuer}",
                 url.unwrap_or("missing")

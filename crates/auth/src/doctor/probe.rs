@@ -26,6 +26,12 @@ impl Resolve for Always {
     }
 }
 
+/// Whether a URL is one of this server's. Not only its beginning: `ISSUER@elsewhere` leads elsewhere.
+pub(super) fn is_below(url: &str, issuer: &str) -> bool {
+    url.strip_prefix(issuer)
+        .is_some_and(|path| path.starts_with('/'))
+}
+
 /// Sends them.
 pub(super) struct Prober {
     http: Client,

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::probe::Prober;
+use super::probe::{Prober, is_below};
 use super::report::{Report, Who};
 use crate::settings::Settings;
 
@@ -56,7 +56,7 @@ pub(super) async fn examine(prober: &Prober, settings: &Settings, report: &mut R
         text("registration_client_uri"),
         text("registration_access_token"),
     ) {
-        (Some(uri), Some(token)) if uri.starts_with(&issuer) => {
+        (Some(uri), Some(token)) if is_below(uri, &issuer) => {
             let request = prober.request(Method::DELETE, uri).bearer_auth(token);
             match prober.send(request).await {
                 Err(problem) => Err(problem),
