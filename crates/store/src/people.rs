@@ -1,5 +1,6 @@
 //! The verbs about people: who they are for ever, and since when their sessions count.
 
+use jiff::SignedDuration;
 use oauth::session::Person;
 use oauth::{Subject, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::Store;
 use crate::backend::{Event, Index, Kind, StoreError};
 use crate::records::{StoredRecord, Transition};
+
+/// By how many seconds the clocks of two instances may differ: farther apart they are not ready.
+const CLOCKS: u64 = 30;
 
 /// What is kept of a person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,6 +31,14 @@ impl PersonRecord {
     pub fn admits(&self, session_created_at: Timestamp) -> bool {
         self.sessions_count_from
             .is_none_or(|from| session_created_at > from)
+    }
+
+    /// The creation of a session that begins now, so that it counts.
+    #[must_use]
+    pub fn session_from(&self, now: Timestamp) -> Timestamp {
+        let after = |from: Timestamp| from.saturating_add(SignedDuration::from_nanos(1));
+        self.sessions_count_from
+            .map_or(now, |from| now.max(after(from).unwrap_or(Timestamp::MAX)))
     }
 }
 
@@ -56,8 +68,13 @@ pub enum Pinned {
 }
 
 impl Store {
-    /// Writes down that somebody signed in, and under which name.
-    pub async fn note_sign_in(&self, person: &Person, now: Timestamp) -> Result<(), StoreError> {
+    /// Writes down that somebody signed in, and under which name. Answers with the creation of their session: now, or a
+    /// little later right after their sessions were voided.
+    pub async fn note_sign_in(
+        &self,
+        person: &Person,
+        now: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
         self.backend()
             .index_insert(&Index::People, person.subject.as_str(), None, now)
             .await?;
@@ -66,10 +83,13 @@ impl Store {
                 person.subject.as_str(),
                 now,
                 |stored: Option<PersonRecord>| match stored {
-                    Some(stored) if stored.login == person.login => Transition::keep(()),
+                    Some(stored) if stored.login == person.login => {
+                        Transition::keep(stored.session_from(now))
+                    }
                     Some(mut stored) => {
                         stored.login.clone_from(&person.login);
-                        Transition::put(stored, None, ())
+                        let from = stored.session_from(now);
+                        Transition::put(stored, None, from)
                     }
                     None => {
                         let record = PersonRecord {
@@ -78,7 +98,7 @@ impl Store {
                             first_seen_at: now,
                             sessions_count_from: None,
                         };
-                        Transition::put(record, None, ())
+                        Transition::put(record, None, now)
                     }
                 },
             )
@@ -120,7 +140,8 @@ impl Store {
         Ok(person.is_some_and(|person| person.admits(session_created_at)))
     }
 
-    /// Voids every session of a person that exists now. `false` when nobody is known by that subject.
+    /// Voids every session of a person that exists now, those included that an instance has made whose clock is ahead of
+    /// ours. `false` when nobody is known by that subject.
     pub async fn revoke_person(
         &self,
         subject: &Subject,
@@ -131,7 +152,9 @@ impl Store {
                 let Some(mut person) = stored else {
                     return Transition::keep(false);
                 };
-                person.sessions_count_from = Some(now);
+                // What an instance has ended whose clock is ahead stays ended, too.
+                let up_to = oauth::after(now, CLOCKS);
+                person.sessions_count_from = person.sessions_count_from.max(Some(up_to));
                 Transition::put(person, None, true)
                     .telling(Event::PersonChanged(subject.to_string()))
             })

@@ -110,14 +110,14 @@ pub(crate) async fn arrive(
             now,
         )
         .await?;
-    let is_known = state.store.person(&identity.subject, now).await?.is_some();
-    if !is_first || !is_known {
+    let known = state.store.person(&identity.subject, now).await?;
+    let Some(person) = known.filter(|_| is_first) else {
         return Ok(None);
-    }
+    };
     let (session, secret) = AccountSession::sign_in(
         identity.subject.clone(),
         identity.login.clone(),
-        now,
+        person.session_from(now),
         state.entropy.as_ref(),
     );
     let id = session.id.clone();

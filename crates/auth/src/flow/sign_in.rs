@@ -159,7 +159,7 @@ pub(crate) async fn finish(
             client = %audit::client(&request.client_id), service = %request.service, "sign-in refused: not on the list");
         return Err(refused(state, request, "this person may not use this service").await);
     };
-    state.store.note_sign_in(&person, now).await?;
+    let mut created_at = state.store.note_sign_in(&person, now).await?;
     let lifetime = state.tokens.client_lifetime;
     if let Some(metadata) = document {
         let client = Client::of_document(request.client_id.clone(), metadata, now);
@@ -168,13 +168,15 @@ pub(crate) async fn finish(
             .note_document_client(client, lifetime, now)
             .await?;
     } else if let Some(client) = state.store.client(&request.client_id, now).await? {
+        // Registered by an instance whose clock is ahead, perhaps.
+        created_at = created_at.max(client.issued_at);
         state.store.note_client_use(&client, lifetime, now).await?;
     }
     state.counted.sign_in("granted");
     tracing::info!(target: "audit", event = "login_ok", subject = %person.subject, login = %person.login,
         client = %audit::client(&request.client_id), service = %request.service, "signed in");
     if let Some(user_code) = &request.device {
-        if !device::approve(state, user_code, &person, now).await? {
+        if !device::approve(state, user_code, &person, created_at).await? {
             return Err(SignInError::WrongBrowser);
         }
         return Ok(Granted {
@@ -182,7 +184,8 @@ pub(crate) async fn finish(
             request,
         });
     }
-    let (session, code) = Session::issue_code(&request, person, now, state.entropy.as_ref());
+    let entropy = state.entropy.as_ref();
+    let (session, code) = Session::issue_code(&request, person, created_at, entropy);
     let code = code.expose();
     let (id, subject) = (session.id.clone(), session.person.subject.clone());
     state.store.issue_code(session, now).await?;

@@ -101,6 +101,7 @@ macro_rules! contract_tests {
             a_revoked_session_is_dead_and_all_are_told,
             a_session_lives_only_while_its_client_does,
             a_session_counts_only_from_the_instant_its_person_set,
+            a_revocation_of_a_person_reaches_over_clocks,
             a_name_belongs_to_the_first_who_came,
             one_approval_and_one_answer_win,
             all_instances_get_the_same_keys,

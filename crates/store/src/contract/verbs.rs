@@ -12,7 +12,7 @@ use oauth::pkce::CodeVerifier;
 use oauth::redirect::RedirectUri;
 use oauth::session::{Lifetimes, Person, Redemption as Attempt, Revocation, Session};
 use oauth::token::{AuthorizationCode, DerivationKey, RefreshToken};
-use oauth::{ClientId, ScopeSet, ServiceName, Subject, SystemEntropy, TokenId};
+use oauth::{ClientId, ScopeSet, ServiceName, Subject, SystemEntropy, Timestamp, TokenId};
 
 use super::events::connected;
 use super::{Fixture, PATIENCE, at, next_event};
@@ -93,6 +93,17 @@ impl World {
             client,
             code: Arc::new(code),
         }
+    }
+
+    /// Another session of the person's begins, with a code of its own.
+    async fn issue(&mut self, created_at: Timestamp, second: i64) {
+        let request = request(&self.client.id);
+        let (session, code) = Session::issue_code(&request, ann(), created_at, &SystemEntropy);
+        self.stores[0]
+            .issue_code(session, at(second))
+            .await
+            .unwrap();
+        self.code = Arc::new(code);
     }
 
     fn store(&self, number: usize) -> Store {
@@ -361,15 +372,30 @@ pub async fn a_session_counts_only_from_the_instant_its_person_set(fixture: impl
     let subject = ann().subject;
     assert!(world.store(1).revoke_person(&subject, at(3)).await.unwrap());
     assert!(!world.is_alive(3).await);
-    let (session, code) =
-        Session::issue_code(&request(&world.client.id), ann(), at(5), &SystemEntropy);
-    world.store(0).issue_code(session, at(5)).await.unwrap();
-    world.code = Arc::new(code);
+    // Who signs in again comes in at once.
+    let created_at = world.store(0).note_sign_in(&ann(), at(5)).await.unwrap();
+    world.issue(created_at, 5).await;
     let outcome = world.redeem(0, VERIFIER, 6).await;
     assert!(matches!(outcome, Redemption::Granted(_)), "{outcome:?}");
     assert!(world.is_alive(6).await);
     let nobody = Subject::parse("local:nobody").unwrap();
     assert!(!world.store(0).revoke_person(&nobody, at(7)).await.unwrap());
+}
+
+/// The clocks of two instances differ by less than half a minute: a revocation by the one that is behind ends what the one
+/// that is ahead has made, and nothing that was ended comes back.
+pub async fn a_revocation_of_a_person_reaches_over_clocks(fixture: impl Fixture) {
+    let mut world = World::new(&fixture).await;
+    world.issue(at(29), 29).await;
+    let outcome = world.redeem(0, VERIFIER, 29).await;
+    assert!(matches!(outcome, Redemption::Granted(_)), "{outcome:?}");
+    assert!(world.is_alive(30).await);
+    let subject = ann().subject;
+    for seconds in [0, -40] {
+        let store = world.store(1);
+        assert!(store.revoke_person(&subject, at(seconds)).await.unwrap());
+        assert!(!world.is_alive(30).await, "{seconds}");
+    }
 }
 
 /// A name on the allow-list cannot be taken over by whoever gets it later.
