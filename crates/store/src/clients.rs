@@ -12,8 +12,17 @@ impl StoredRecord for Client {
     const VERSION: u32 = 1;
 }
 
-/// How often the use of a client is written down, in seconds: once a day is enough to keep it alive for months.
-const USE_RESOLUTION: i64 = 24 * 60 * 60;
+/// How often the use of a client is written down at most, in seconds: once a day is enough to keep it alive for months.
+const USE_RESOLUTION: u64 = 24 * 60 * 60;
+
+/// How often the use of a client is written down, in seconds: several times in a short life.
+fn use_resolution(lifetime: u64) -> i64 {
+    let resolution = match lifetime {
+        0 => USE_RESOLUTION,
+        lifetime => USE_RESOLUTION.min(lifetime / 8),
+    };
+    i64::try_from(resolution).unwrap_or(i64::MAX)
+}
 
 /// How long a new client may stay unused, in seconds. The fuller it is, the shorter: whoever registers clients that nobody
 /// uses must go on doing so to keep others out, and faster than a limit per address allows. A sign-in takes minutes.
@@ -146,7 +155,8 @@ impl Store {
         self.records().get(id.as_str(), now).await
     }
 
-    /// Writes down that the client was used, at most once a day, so that its registration goes on.
+    /// Writes down that the client was used, so that its registration goes on: once a day, oftener if it lives for a short
+    /// time only.
     pub async fn note_client_use(
         &self,
         client: &Client,
@@ -155,7 +165,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let is_fresh = client
             .last_used_at
-            .is_some_and(|used| now.duration_since(used).as_secs() < USE_RESOLUTION);
+            .is_some_and(|used| now.duration_since(used).as_secs() < use_resolution(lifetime));
         if is_fresh {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -143,6 +143,25 @@ impl RedisServer {
     /// If the answer is another one.
     pub async fn command(&self, command: &str, expected: &str) -> Result<()> {
         ask(self.address(), &format!("{command}\r\n"), expected).await
+    }
+
+    /// Sends one command over a connection of its own; the text of its answer (a bulk string).
+    ///
+    /// # Errors
+    ///
+    /// If the answer is another one.
+    pub async fn text(&self, command: &str) -> Result<String> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).await?);
+        let request = format!("AUTH {}\r\n{command}\r\n", Self::PASSWORD);
+        stream.write_all(request.as_bytes()).await?;
+        let mut lines = String::new();
+        stream.read_line(&mut lines).await?;
+        stream.read_line(&mut lines).await?;
+        let length = lines.trim_end().strip_prefix("+OK\r\n$");
+        let length = length.and_then(|length| length.parse::<usize>().ok());
+        let mut text = vec![0; length.with_context(|| format!("Redis answered {lines:?}"))?];
+        stream.read_exact(&mut text).await?;
+        Ok(String::from_utf8(text)?)
     }
 
     fn configuration(&self) -> String {

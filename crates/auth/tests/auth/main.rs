@@ -20,6 +20,8 @@ mod commands;
 mod configuration;
 mod consent;
 mod device;
+mod doctor;
+mod expiry;
 mod forgeries;
 mod github;
 mod hygiene;
