@@ -22,6 +22,9 @@ use crate::routes::BODY_LIMIT;
 /// How long a body may take to come, so that slow senders do not hold connections for ever.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
+/// Parameters of a form that are read. Ours have ten at most; each is compared with those before it.
+const MOST_PARAMETERS: usize = 64;
+
 /// A form with each parameter at most once; only `resource` may repeat (RFC 6749 section 3.2, RFC 8707 section 2). Empty
 /// values count as absent.
 #[derive(Debug, Default)]
@@ -56,7 +59,10 @@ pub(crate) async fn form(request: &HttpRequest, payload: Payload) -> Result<Form
         return Err(refuse("parameters belong in the body, not in the URL"));
     }
     let mut form = Form::default();
-    for (name, value) in url::form_urlencoded::parse(&body) {
+    for (number, (name, value)) in url::form_urlencoded::parse(&body).enumerate() {
+        if number >= MOST_PARAMETERS {
+            return Err(refuse("a form may have at most 64 parameters"));
+        }
         if value.is_empty() {
             continue;
         }
