@@ -1,12 +1,13 @@
 //! The whole route table.
 
 use actix_web::guard::{self, Guard};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
 use crate::endpoints::{self, Endpoint};
 use crate::http::{
     account, admin, authorize, callback, consent, device, error, introspect, jwks, login, metadata,
-    pages, register, registration, revoke, token, verify,
+    own_host, pages, register, registration, revoke, token, verify,
 };
 
 /// Largest form and JSON body that is read, in bytes.
@@ -35,25 +36,7 @@ pub(crate) fn public(config: &mut ServiceConfig) {
         .service(resource("/revoke").route(web::post().to(revoke::revoke)))
         .service(resource("/introspect").route(web::post().to(introspect::introspect)))
         .service(resource("/device_authorization").route(web::post().to(device::ask)))
-        // People.
-        .service(get("/authorize").with(authorize::authorize))
-        .service(resource("/consent").route(web::post().to(consent::consent)))
-        .service(
-            resource("/login")
-                .route(web::get().to(login::form))
-                .route(web::post().to(login::submit)),
-        )
-        .service(
-            resource("/device")
-                .route(web::get().to(device::form))
-                .route(web::post().to(device::submit)),
-        )
-        .service(get("/callback").with(callback::callback))
-        .service(get("/account").with(account::show))
-        .service(post("/account/sign-in", account::sign_in))
-        .service(post("/account/revoke", account::revoke))
-        .service(post("/account/revoke-all", account::revoke_all))
-        .service(post("/account/sign-out", account::sign_out))
+        .configure(people)
         .service(get("/assets/style.css").with(pages::style))
         .service(get("/health").with(metadata::health))
         .default_service(web::to(error::not_found));
@@ -62,7 +45,7 @@ pub(crate) fn public(config: &mut ServiceConfig) {
 /// What only the private listener has, beside health and metrics. Everything needs the administration token.
 pub(crate) fn private(config: &mut ServiceConfig) {
     let admin = web::scope("/admin")
-        .wrap(actix_web::middleware::from_fn(admin::guard))
+        .wrap(from_fn(admin::guard))
         .app_data(web::QueryConfig::default().error_handler(admin::bad_query))
         .service(read("/stats").with(admin::stats))
         .service(administration("/purge").route(web::post().to(admin::purge)))
@@ -97,6 +80,27 @@ pub(crate) fn private(config: &mut ServiceConfig) {
         .service(read("/users/{subject}").with(admin::user))
         .default_service(web::to(error::not_found));
     config.service(admin);
+}
+
+/// Pages and forms.
+fn people(config: &mut ServiceConfig) {
+    let mut own = |resource: actix_web::Resource| {
+        config.service(resource.wrap(from_fn(own_host::only)));
+    };
+    own(get("/authorize").with(authorize::authorize));
+    own(post("/consent", consent::consent));
+    own(resource("/login")
+        .route(web::get().to(login::form))
+        .route(web::post().to(login::submit)));
+    own(resource("/device")
+        .route(web::get().to(device::form))
+        .route(web::post().to(device::submit)));
+    own(get("/callback").with(callback::callback));
+    own(get("/account").with(account::show));
+    own(post("/account/sign-in", account::sign_in));
+    own(post("/account/revoke", account::revoke));
+    own(post("/account/revoke-all", account::revoke_all));
+    own(post("/account/sign-out", account::sign_out));
 }
 
 fn server_metadata(config: &mut ServiceConfig) {

@@ -5,9 +5,9 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use oauth::authorize::AuthorizeParams;
 use oauth::client_document::DocumentUrl;
-use oauth::{ScopeSet, Site, scope};
+use oauth::{ScopeSet, scope};
 
-use super::{cookie, error, limited, metadata, pages};
+use super::{cookie, error, limited, pages};
 use crate::app::AppState;
 use crate::flow::consent;
 use crate::limits::Limit;
@@ -16,7 +16,7 @@ use crate::pages::ConsentPage;
 /// Longest query that is read, in bytes.
 const MAX_QUERY: usize = 8192;
 
-/// Puts the question to the person. Asked on a service's host, it sends the browser to ours, where the cookies are.
+/// Puts the question to the person.
 pub(crate) async fn authorize(request: HttpRequest, state: Data<AppState>) -> error::Answer {
     let query = request.query_string();
     if query.len() > MAX_QUERY {
@@ -24,12 +24,6 @@ pub(crate) async fn authorize(request: HttpRequest, state: Data<AppState>) -> er
         let title = "This sign-in cannot go on";
         let response = pages::message(&request, StatusCode::URI_TOO_LONG, title, text);
         return Err(response.into());
-    }
-    if let Some(Site::Service(_)) = metadata::site(&request, &state) {
-        return Ok(pages::see_other(&format!(
-            "{}/authorize?{query}",
-            state.issuer
-        )));
     }
     limited::page(&request, &state, Limit::Authorize).await?;
     limited::page_of_all(&request, &state, Limit::AuthorizeTotal).await?;

@@ -4,12 +4,11 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use chassis::peer::ClientAddress;
-use oauth::Site;
 use oauth::device::UserCode;
 use serde::Deserialize;
 
 use super::authorize::{add_cookie, permissions};
-use super::{cookie, error, extract, limited, metadata, pages};
+use super::{cookie, error, extract, limited, pages};
 use crate::app::AppState;
 use crate::flow::{device, token};
 use crate::limits::{Limit, Who};
@@ -42,10 +41,6 @@ pub(crate) struct Parameters {
 /// `GET /device`: asks the person for the code. One in the address is filled in, and still has to be sent and compared
 /// (RFC 8628 section 5.4).
 pub(crate) async fn form(request: HttpRequest, state: Data<AppState>) -> error::Answer {
-    if let Some(Site::Service(_)) = metadata::site(&request, &state) {
-        let location = format!("{}/device?{}", state.issuer, request.query_string());
-        return Ok(pages::see_other(&location));
-    }
     limited::page(&request, &state, Limit::SignIn).await?;
     let typed = Query::<Parameters>::from_query(request.query_string())
         .ok()

@@ -15,6 +15,7 @@ pub(crate) mod jwks;
 pub(crate) mod limited;
 pub(crate) mod login;
 pub(crate) mod metadata;
+pub(crate) mod own_host;
 pub(crate) mod pages;
 pub(crate) mod public_service;
 pub(crate) mod register;

@@ -6,7 +6,7 @@ use testkit::raw;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::answer::answer;
-use crate::service::{AUTH, Auth, FETCH, JWT_SECRET, PASSWORD, USERNAME};
+use crate::service::{AUTH, Auth, FETCH, ISSUER, JWT_SECRET, PASSWORD, USERNAME};
 use crate::sign_in::{
     STATE, Tokens, VERIFIER, approve, ask, confidential_client, consent_page, log_in, redemption,
     refreshing,
@@ -298,5 +298,66 @@ async fn no_secret_is_logged_at_any_level() {
     let text = auth.logs.text();
     for secret in secrets {
         assert!(!text.contains(&secret), "{secret} is in the log");
+    }
+}
+
+/// Each parameter is compared with those before it, so thousands of them would cost more than they look.
+#[tokio::test]
+async fn a_form_has_a_bounded_number_of_parameters() {
+    let auth = Auth::start().await;
+    let form = |count: usize| -> Vec<(String, &str)> {
+        (0..count)
+            .map(|number| (format!("p{number}"), "x"))
+            .collect()
+    };
+    for (count, told) in [
+        (64, "token is missing"),
+        (65, "a form may have at most 64 parameters"),
+    ] {
+        let request = auth.request("POST", AUTH, "/revoke").form(&form(count));
+        let refused = answer(request).await;
+        assert_eq!(refused.refusal(), "400 invalid_request", "{count}");
+        assert_eq!(refused.text("error_description"), told, "{count}");
+    }
+}
+
+/// Traefik leads every host's pages here; cookies and passwords belong to the authorization server's host alone.
+#[tokio::test]
+async fn pages_for_people_are_on_one_host_only() {
+    let auth = Auth::start().await;
+    for path in [
+        "/authorize?x=1",
+        "/login?state=x",
+        "/callback?state=x&code=y",
+        "/device?user_code=BCDF-GHJK",
+        "/account",
+    ] {
+        for host in [FETCH, "MCP-FETCH.localhost."] {
+            let moved = auth.get(host, path).await;
+            assert_eq!(moved.status, 303, "{host}{path}: {moved:?}");
+            assert_eq!(moved.header("location"), format!("{ISSUER}{path}"));
+            assert_eq!(moved.count("set-cookie"), 0, "{host}{path}");
+        }
+    }
+    for path in [
+        "/consent",
+        "/login",
+        "/device",
+        "/account/sign-in",
+        "/account/revoke",
+        "/account/revoke-all",
+        "/account/sign-out",
+    ] {
+        let form = auth
+            .request("POST", FETCH, path)
+            .header("Sec-Fetch-Site", "same-origin")
+            .form(&[("username", USERNAME), ("password", PASSWORD)]);
+        let refused = answer(form).await;
+        assert_eq!(
+            (refused.status, refused.count("set-cookie")),
+            (400, 0),
+            "{path}"
+        );
+        assert!(refused.body.contains("This sign-in cannot go on"), "{path}");
     }
 }
