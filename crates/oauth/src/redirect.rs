@@ -286,6 +286,52 @@ impl fmt::Display for RedirectUri {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// An address in its parts: scheme, host, port, path with query.
+    fn address() -> impl Strategy<Value = [String; 4]> {
+        let host = "(localhost|127\\.0\\.0\\.1|\\[::1\\]|app\\.example)";
+        (
+            "https?",
+            host,
+            "(:[1-9][0-9]{0,3})?",
+            "(/|/cb|/cb/|/CB)?(\\?x=[12])?",
+        )
+            .prop_map(|(scheme, host, port, rest)| [scheme, host, port, rest])
+    }
+
+    proptest! {
+        /// The address that is admitted is the one that was registered, or another port of the same program's.
+        #[test]
+        fn what_is_admitted_differs_in_the_port_of_loopback_only(registered in address(), requested in address()) {
+            let text = |[scheme, host, port, rest]: &[String; 4]| format!("{scheme}://{host}{port}{rest}");
+            if let Ok(uri) = RedirectUri::parse(&text(&registered)) {
+                let is_loopback = registered[0] == "http" && registered[1] != "app.example";
+                let differs_in_port_only = [0, 1, 3].iter().all(|part| registered[*part] == requested[*part]);
+                let expected = registered == requested || (is_loopback && differs_in_port_only);
+                prop_assert_eq!(uri.admits(&text(&requested)), expected, "{} {}", text(&registered), text(&requested));
+            }
+        }
+
+        /// Whatever may be registered is kept as it was written, and a browser is sent to its host with what we add to it.
+        #[test]
+        fn what_may_be_registered_admits_itself_and_leads_where_it_says(
+            text in "(https?|cursor|com\\.example|javascript|Https):/{0,3}[a-z0-9.:@\\[\\]%\\\\-]{0,16}(/[a-z0-9.%@/]{0,8})?(\\?[a-z=&]{0,6})?#?",
+        ) {
+            if let Ok(uri) = RedirectUri::parse(&text) {
+                prop_assert_eq!(uri.as_str(), text.as_str());
+                prop_assert!(uri.admits(&text));
+                let (url, sent) = (Url::parse(&text).unwrap(), uri.with_query(&[("code", "a&b=c#d"), ("state", "")]));
+                let sent = Url::parse(&sent).unwrap();
+                let place = |url: &Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port(), url.path().to_owned());
+                prop_assert_eq!(place(&sent), place(&url));
+                prop_assert!(sent.fragment().is_none() && sent.username().is_empty() && sent.password().is_none());
+                prop_assert!(sent.query_pairs().any(|(name, value)| name == "code" && value == "a&b=c#d"), "{}", sent);
+                let scheme = sent.scheme();
+                prop_assert!(scheme == "https" || uri.is_loopback() || (scheme != "http" && scheme != "javascript"), "{}", text);
+            }
+        }
+    }
 
     #[test]
     fn redirects_of_clients_in_use_may_be_registered() {

@@ -300,7 +300,64 @@ mod tests {
         }
     }
 
+    /// The text with some letters in upper case.
+    fn in_any_case(text: &'static str) -> impl Strategy<Value = String> {
+        proptest::collection::vec(any::<bool>(), text.len()).prop_map(|upper| {
+            let letters = text.chars().zip(upper);
+            letters
+                .map(|(c, upper)| if upper { c.to_ascii_uppercase() } else { c })
+                .collect()
+        })
+    }
+
+    const RESOURCE: &str = "http://mcp-fetch.localhost:8080/mcp";
+
     proptest! {
+        #[test]
+        fn every_spelling_of_a_host_is_its_service(
+            host in in_any_case("mcp-fetch.localhost"), dot in "\\.?", port in "(:[0-9]{0,5})?",
+        ) {
+            let spelling = format!("{host}{dot}{port}");
+            let expected = Site::Service(ServiceName::parse("mcp-fetch").unwrap());
+            prop_assert_eq!(sites().site_of(&spelling), Some(expected), "{}", spelling);
+        }
+
+        #[test]
+        fn a_host_with_anything_more_in_it_is_none_of_ours(at in 0usize..=19, more in "[^a-zA-Z0-9.:-]{1,3}") {
+            let (before, after) = "mcp-fetch.localhost".split_at(at);
+            let text = format!("{before}{more}{after}");
+            prop_assert_eq!(sites().site_of(&text), None, "{}", text);
+        }
+
+        #[test]
+        fn every_spelling_of_a_resource_is_its_service(
+            scheme in in_any_case("http"), host in in_any_case("mcp-fetch.localhost"), path in "(/|/mcp|/mcp/)?",
+        ) {
+            let resource = format!("{scheme}://{host}:8080{path}");
+            let sites = sites();
+            let service = sites.service_of_resource(&resource).map(ServiceName::as_str);
+            prop_assert_eq!(service, Some("mcp-fetch"), "{}", resource);
+        }
+
+        /// Whatever is changed in a resource: what is still taken means this very endpoint to every URL parser.
+        #[test]
+        fn no_other_text_is_taken_for_a_resource(
+            from in 0usize..=35, length in 0usize..4, more in "[a-zA-Z0-9.:@/?#%\\\\_ -]{0,4}",
+        ) {
+            let to = (from + length).min(RESOURCE.len());
+            let text = format!("{}{more}{}", &RESOURCE[..from], &RESOURCE[to..]);
+            if let Some(service) = sites().service_of_resource(&text) {
+                let url = url::Url::parse(&text).unwrap();
+                prop_assert_eq!(url.scheme(), "http");
+                let host = format!("{service}.localhost");
+                prop_assert_eq!(url.host_str(), Some(host.as_str()));
+                prop_assert_eq!(url.port(), Some(8080));
+                prop_assert!(["/", "/mcp", "/mcp/"].contains(&url.path()), "{}", text);
+                let rest = (url.username(), url.password(), url.query(), url.fragment());
+                prop_assert_eq!(rest, ("", None, None, None), "{}", text);
+            }
+        }
+
         #[test]
         fn no_other_text_is_taken_for_a_service(text in "\\PC{0,40}") {
             if let Some(Site::Service(name)) = sites().site_of(&text) {
