@@ -278,3 +278,42 @@ async fn a_client_in_a_browser_may_ask_every_open_endpoint() -> Result<()> {
     }
     Ok(())
 }
+
+/// Some clients insist on a sign-in as soon as any metadata answers.
+#[tokio::test]
+async fn a_public_service_has_nothing_of_oauth_and_needs_no_token() -> Result<()> {
+    let gateway = Gateway::start()
+        .with_auth_setting("MCP_ECHO_PUBLIC", "true")
+        .with_proxy_setting("REQUIRE_IDENTITY", "false")
+        .with_echo()
+        .await?;
+    let http = network::http_client()?;
+    let service = gateway.mcp_url("mcp-echo")?;
+    let wells = [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/mcp",
+    ];
+    for path in SERVER_METADATA.iter().chain(&wells) {
+        let response = http.get(service.join(path)?).send().await?;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        assert!(
+            response.headers().get("www-authenticate").is_none(),
+            "{path}"
+        );
+        assert!(response.json::<Value>().await?.is_object(), "{path}");
+    }
+    for path in ["/register", "/token", "/authorize", "/account"] {
+        let response = http.get(service.join(path)?).send().await?;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    let initialize = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
+    });
+    let request = http
+        .post(service)
+        .header("accept", "application/json, text/event-stream");
+    let response = request.json(&initialize).send().await?;
+    assert_eq!(response.status(), StatusCode::OK);
+    Ok(())
+}

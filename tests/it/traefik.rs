@@ -4,10 +4,15 @@
 //! Each test shows one property of forwardAuth that the gateway rests on; `docs/decisions/` says where the configuration
 //! comes from.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use anyhow::Result;
 use testkit::process::Logs;
 use testkit::raw::{self, Stub};
 use testkit::traefik::{Settings, Traefik};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 /// What the stub of the authorization server says to a good token.
 const IDENTITY: [(&str, &str); 4] = [
@@ -39,7 +44,18 @@ impl Edge {
     }
 
     async fn start_with(variables: &[(&str, &str)]) -> Result<Self> {
-        let (auth, backend) = (Stub::start().await?, Stub::start().await?);
+        let backend = Stub::start().await?;
+        let address = backend.address();
+        Self::start_before(address, backend, variables).await
+    }
+
+    /// With a service of the test's own, at this address.
+    async fn start_before(
+        service: SocketAddr,
+        backend: Stub,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let auth = Stub::start().await?;
         let directory = tempfile::tempdir()?;
         let logs = Logs::default();
         let variables: Vec<(String, String)> = variables
@@ -49,7 +65,7 @@ impl Edge {
         let settings = Settings {
             port: 0,
             auth: vec![auth.address()],
-            services: vec![("mcp-fetch".to_owned(), vec![backend.address()])],
+            services: vec![("mcp-fetch".to_owned(), vec![service])],
             variables: &variables,
         };
         let traefik = Traefik::start(settings, directory.path(), &logs).await?;
@@ -446,6 +462,177 @@ async fn strangers_are_slowed_down_where_they_need_no_credential_and_only_there(
             let answer = edge.send(line, &host).await?;
             assert_eq!(raw::status(&answer), 200, "{line}: {answer}");
         }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn browsers_are_told_headers_by_name_at_every_open_endpoint() -> Result<()> {
+    let origin = "http://inspector.localhost:6274";
+    let edge = Edge::start_with(&[("MCP_CORS_ORIGINS", origin)]).await?;
+    edge.auth.set_answer(raw::answer(
+        "401 Unauthorized",
+        &[("WWW-Authenticate", "Bearer")],
+    ));
+    let from = format!("Origin: {origin}");
+    for (path, method) in [
+        ("/register", "POST"),
+        ("/register/mcp-x", "GET"),
+        ("/register/mcp-x", "PUT"),
+        ("/register/mcp-x", "DELETE"),
+        ("/token", "POST"),
+        ("/revoke", "POST"),
+        ("/introspect", "POST"),
+        ("/device_authorization", "POST"),
+        ("/jwks", "GET"),
+        ("/.well-known/oauth-authorization-server", "GET"),
+        ("/mcp/.well-known/openid-configuration", "GET"),
+    ] {
+        for host in ["Host: auth.localhost", "Host: mcp-fetch.localhost"] {
+            let line = format!("OPTIONS {path} HTTP/1.1");
+            let wanted = format!("Access-Control-Request-Method: {method}");
+            let headers =
+                "Access-Control-Request-Headers: authorization,content-type,mcp-protocol-version";
+            let preflight = edge.send(&line, &[host, &from, &wanted, headers]).await?;
+            assert!(
+                matches!(raw::status(&preflight), 200 | 204),
+                "{path}: {preflight}"
+            );
+            let listed = |name: &str| raw::header(&preflight, name).join(",").to_lowercase();
+            assert_eq!(
+                listed("access-control-allow-origin"),
+                origin,
+                "{path}: {preflight}"
+            );
+            let methods = listed("access-control-allow-methods");
+            assert!(
+                methods.contains(&method.to_lowercase()),
+                "{path}: {preflight}"
+            );
+            // `*` does not stand for Authorization.
+            let allowed = listed("access-control-allow-headers");
+            assert!(!allowed.contains('*'), "{path}: {preflight}");
+            for name in ["authorization", "content-type", "mcp-protocol-version"] {
+                assert!(allowed.contains(name), "{name} at {path}: {preflight}");
+            }
+            assert_eq!(edge.auth.take_requests(), Vec::<String>::new(), "{path}");
+            let refused = edge
+                .send(&format!("{method} {path} HTTP/1.1"), &[host, &from])
+                .await?;
+            let exposed = raw::header(&refused, "access-control-expose-headers").join(",");
+            assert!(exposed.contains("WWW-Authenticate"), "{path}: {refused}");
+            edge.forget();
+        }
+    }
+    Ok(())
+}
+
+/// What a client says of its address and of the way here is not what auth counts by.
+#[tokio::test]
+async fn auth_counts_by_the_address_that_traefik_saw() -> Result<()> {
+    let edge = Edge::start().await?;
+    let forged = [
+        "Host: auth.localhost",
+        "X-Forwarded-For: 203.0.113.9",
+        "X-Forwarded-For: 203.0.113.10, 203.0.113.11",
+        "X-Real-Ip: 203.0.113.12",
+        "X-Forwarded-Host: evil.example",
+        "X-Forwarded-Proto: https",
+    ];
+    edge.send("POST /register HTTP/1.1", &forged).await?;
+    let seen = only(edge.auth.take_requests())?;
+    assert_eq!(
+        raw::header(&seen, "x-forwarded-for"),
+        ["127.0.0.1"],
+        "{seen}"
+    );
+    assert_eq!(raw::header(&seen, "x-real-ip"), ["127.0.0.1"], "{seen}");
+    assert_eq!(
+        raw::header(&seen, "x-forwarded-host"),
+        ["auth.localhost"],
+        "{seen}"
+    );
+    assert!(!seen.contains("203.0.113."), "{seen}");
+    Ok(())
+}
+
+/// On every host and path, so that nothing is ever served in the clear.
+#[tokio::test]
+async fn plain_http_leads_to_https_in_production() -> Result<()> {
+    let edge = Edge::start_with(&[("PUBLIC_SCHEME", "https")]).await?;
+    for (host, path) in [
+        ("mcp-fetch.localhost", "/mcp"),
+        ("MCP-Fetch.localhost:8080", "/mcp?a=b"),
+        ("auth.localhost", "/authorize?client_id=x"),
+        ("auth.localhost", "/token"),
+        ("somewhere.example", "/"),
+    ] {
+        let line = format!("POST {path} HTTP/1.1");
+        let answer = edge.send(&line, &[&format!("Host: {host}")]).await?;
+        assert!(
+            matches!(raw::status(&answer), 301 | 308),
+            "{host}{path}: {answer}"
+        );
+        let name = host.split(':').next().unwrap_or_default();
+        let location = raw::header(&answer, "location").join(",");
+        assert_eq!(
+            location.to_lowercase(),
+            format!("https://{name}{path}").to_lowercase(),
+            "{answer}"
+        );
+    }
+    assert_eq!(edge.auth.take_requests(), Vec::<String>::new());
+    assert_eq!(edge.backend.take_requests(), Vec::<String>::new());
+    Ok(())
+}
+
+/// How long the service below is silent in the middle of its answer.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+/// A service whose answer takes its time; its address.
+async fn slow_service() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                stream.read(&mut [0; 4096]).await?;
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+                stream
+                    .write_all(format!("{head}data: first\n\n").as_bytes())
+                    .await?;
+                tokio::time::sleep(SILENCE).await;
+                stream.write_all(b"data: last\n\n").await?;
+                stream.shutdown().await
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// A tool call may last for hours. The same answer under a write limit, which is what Traefik has none of as shipped, is cut:
+/// so the settings have their right names.
+#[tokio::test]
+async fn no_stream_is_cut_by_a_write_limit() -> Result<()> {
+    let cut_after = |seconds| {
+        let name = "TRAEFIK_ENTRYPOINTS_WEB_TRANSPORT_RESPONDINGTIMEOUTS_WRITETIMEOUT";
+        [(name, seconds)]
+    };
+    for (variables, is_whole) in [(&[][..], true), (&cut_after("1s")[..], false)] {
+        let edge =
+            Edge::start_before(slow_service().await?, Stub::start().await?, variables).await?;
+        let answer = edge.post(&[]).await?;
+        assert!(answer.contains("data: first"), "{answer}");
+        assert_eq!(answer.contains("data: last"), is_whole, "{answer}");
+    }
+    // For TLS too.
+    let shipped =
+        std::fs::read_to_string(testkit::binaries::workspace().join("traefik/traefik.env"))?;
+    for entry_point in ["WEB", "WEBSECURE"] {
+        let line = format!(
+            "TRAEFIK_ENTRYPOINTS_{entry_point}_TRANSPORT_RESPONDINGTIMEOUTS_WRITETIMEOUT=0s"
+        );
+        assert!(shipped.lines().any(|shipped| shipped == line), "{line}");
     }
     Ok(())
 }

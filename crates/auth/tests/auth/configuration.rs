@@ -228,3 +228,10 @@ async fn the_health_check_tells_by_its_exit_code() {
     let line = said(&output);
     assert!(line.contains(&port), "{line}");
 }
+
+#[tokio::test]
+async fn both_listeners_are_on_loopback_unless_told_otherwise() {
+    let auth = Auth::start().await;
+    assert!(auth.public.ip().is_loopback(), "{}", auth.public);
+    assert!(auth.private.ip().is_loopback(), "{}", auth.private);
+}

@@ -7,8 +7,14 @@ use insta::assert_snapshot;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use crate::service::{AUTH, Auth, OTHER_RESOURCE};
-use crate::sign_in::signed_in;
+use crate::answer::answer;
+use crate::service::{AUTH, Auth, JWT_SECRET, OTHER_RESOURCE, RESOURCE};
+use crate::sign_in::{
+    Held, REDIRECT, VERIFIER, approve, ask, code, confidential_client, consent_page, register_with,
+    signed_in,
+};
+
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A fault of the Python gateway: tokens did not name their key.
 #[tokio::test]
@@ -252,5 +258,102 @@ async fn no_character_of_a_token_may_change() {
         bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(bytes).unwrap();
         assert_eq!(auth.verify(&changed).await.status, 401, "{position}");
+    }
+}
+
+/// Access token, refresh token, code, registration token, client secret, cookie, form token, state, device code, administration
+/// token: each opens what it is for and nothing else (RFC 8725 section 3.11).
+#[tokio::test]
+async fn no_kind_of_secret_stands_for_another() {
+    let auth = Auth::start().await;
+    let device = json!({"client_name": "Television", "token_endpoint_auth_method": "none", "redirect_uris": [REDIRECT],
+        "grant_types": [DEVICE_GRANT, "authorization_code", "refresh_token"]});
+    let client = register_with(&auth, &device).await;
+    let confidential = confidential_client(&auth).await;
+    let tokens = crate::sign_in::tokens(&auth, &client).await;
+    let page = consent_page(&ask(&auth, &client.id, &[]).await);
+    let held = approve(&auth, &client.id, &[]).await;
+    let form = [("client_id", client.id.as_str()), ("resource", RESOURCE)];
+    let asked = auth.post("/device_authorization", &form).await;
+    let cookie = |held: &Held| held.cookie.split_once('=').unwrap().1.to_owned();
+    let secrets = [
+        ("access token", tokens.access.clone()),
+        ("refresh token", tokens.refresh.clone()),
+        ("code", code(&auth, &client.id).await),
+        ("registration token", client.registration_token.clone()),
+        ("client secret", confidential.secret.clone().unwrap()),
+        ("cookie", cookie(&page)),
+        ("form token", page.fields[1].1.clone()),
+        ("state", held.fields[0].1.clone()),
+        ("device code", asked.text("device_code")),
+        (
+            "administration token",
+            auth::testing::admin_token(JWT_SECRET),
+        ),
+    ];
+    let path = format!("/register/{}", client.id);
+    for (kind, secret) in &secrets {
+        let token = |form: &[(&'static str, &str)]| {
+            let form: Vec<(&str, &str)> = form.to_vec();
+            answer(auth.request("POST", AUTH, "/token").form(&form))
+        };
+        let id = client.id.as_str();
+        let grant = |name: &'static str, member: &'static str| {
+            token(&[
+                ("grant_type", name),
+                ("client_id", id),
+                (member, secret),
+                ("code_verifier", VERIFIER),
+            ])
+        };
+        let admin = testkit::network::http_client().unwrap();
+        let admin = admin
+            .get(format!("http://{}/admin/stats", auth.private))
+            .bearer_auth(secret);
+        let other = confidential.id.as_str();
+        let of_confidential = token(&[
+            ("grant_type", "refresh_token"),
+            ("client_id", other),
+            ("client_secret", secret),
+            ("refresh_token", "x"),
+        ]);
+        let results = [
+            ("access token", 401, auth.verify(secret).await.status),
+            (
+                "registration token",
+                401,
+                answer(auth.request("GET", AUTH, &path).bearer_auth(secret))
+                    .await
+                    .status,
+            ),
+            ("administration token", 401, answer(admin).await.status),
+            ("client secret", 401, of_confidential.await.status),
+            (
+                "refresh token",
+                400,
+                grant("refresh_token", "refresh_token").await.status,
+            ),
+            (
+                "code",
+                400,
+                grant("authorization_code", "code").await.status,
+            ),
+            (
+                "device code",
+                400,
+                grant(DEVICE_GRANT, "device_code").await.status,
+            ),
+        ];
+        for (wanted, refusal, status) in results {
+            let is_its_own = wanted == *kind;
+            // A wrong refresh token and a device nobody has answered are refused for other reasons.
+            let is_let_in = is_its_own && !["client secret", "device code"].contains(&wanted);
+            let expected = match (is_let_in, wanted) {
+                (true, _) => 200,
+                (false, "client secret") if is_its_own => 400,
+                (false, _) => refusal,
+            };
+            assert_eq!(status, expected, "a {kind} as {wanted}");
+        }
     }
 }

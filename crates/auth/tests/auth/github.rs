@@ -457,3 +457,66 @@ async fn a_rate_limit_of_github_is_honoured() {
         assert_eq!(tokens.count(), 1, "{asked:?}");
     }
 }
+
+/// What GitHub must not answer: no code comes of it, and nothing of it goes on to the client.
+#[tokio::test]
+async fn odd_answers_of_github_give_no_code() {
+    let stub = testkit::raw::Stub::start().await.unwrap();
+    let url = format!("http://{}", stub.address());
+    let auth = Auth::start_with(&[
+        ("IDENTITY_PROVIDER", "github"),
+        ("LOCAL_USERS", ""),
+        ("GITHUB_CLIENT_ID", CLIENT_ID),
+        ("GITHUB_CLIENT_SECRET", CLIENT_SECRET),
+        ("GITHUB_URL", &url),
+        ("GITHUB_API_URL", &url),
+        ("ALLOWED_GITHUB_USERS", "*"),
+    ])
+    .await;
+    let client = public_client(&auth).await;
+    let told = async |status: &str, body: &str| {
+        let held = consent_page(&ask(&auth, &client.id, &[]).await);
+        let leaving = decide(&auth, &held, "approve").await;
+        let [cookie] = leaving.cookies().try_into().unwrap();
+        let state = leaving.parameter("state").unwrap();
+        let length = body.len();
+        stub.set_answer(format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ));
+        let request = auth.request("GET", AUTH, &format!("/callback?code=x&state={state}"));
+        answer(request.header("Cookie", cookie)).await
+    };
+    // The same answer to both questions: for the token, and who that is.
+    let person = |login: &str| format!("{{\"access_token\":\"t\",\"id\":1,\"login\":\"{login}\"}}");
+    let granted = told("200 OK", &person("mona")).await;
+    assert!(granted.parameter("code").is_some(), "{granted:?}");
+    let padding = " ".repeat(600 * 1024);
+    for (status, body) in [
+        ("200 OK", "<html>the-answer</html>".to_owned()),
+        ("200 OK", "{\"the-answer\":1}".to_owned()),
+        ("200 OK", "{\"access_token\":\"\"}".to_owned()),
+        ("200 OK", "{\"error\":\"the-answer\"}".to_owned()),
+        ("200 OK", person("mona\\r\\nX-Auth-Subject: github:2")),
+        ("200 OK", person("")),
+        ("200 OK", person("m\\u00f6na")),
+        ("200 OK", person(&"m".repeat(101))),
+        ("200 OK", person("mona").replace(":1,", ":-1,")),
+        ("200 OK", format!("{padding}{}", person("mona"))),
+        ("302 Found", person("mona")),
+        ("404 Not Found", person("mona")),
+    ] {
+        let refused = told(status, &body).await;
+        let shown: String = body.trim_start().chars().take(60).collect();
+        assert_eq!(
+            refused.parameter("error").as_deref(),
+            Some("access_denied"),
+            "{status} {shown}"
+        );
+        assert_eq!(refused.parameter("code"), None, "{status} {shown}");
+        let location = refused.header("location");
+        assert!(
+            !location.contains("answer") && !location.contains("mona"),
+            "{location}"
+        );
+    }
+}

@@ -287,3 +287,32 @@ async fn hits_are_told_a_few_times_and_without_what_was_sent() {
     assert!(log.contains("\"address\":\"203.0.113.1\""), "{log}");
     assert!(!log.contains("very-secret"));
 }
+
+#[tokio::test]
+async fn what_devices_and_resource_servers_ask_is_limited() {
+    let auth = Auth::start_with(&[
+        ("LIMIT_INTROSPECT", "2"),
+        ("LIMIT_DEVICE_AUTHORIZATION", "2"),
+        ("LIMIT_DEVICE_AUTHORIZATION_TOTAL", "3"),
+    ])
+    .await;
+    let ask = |path: &'static str, address: &'static str| {
+        let form = [("client_id", "x"), ("token", "x")];
+        from(address, auth.request("POST", AUTH, path).form(&form))
+    };
+    for _ in 0..2 {
+        assert_eq!(ask("/introspect", "203.0.113.1").await.status, 401);
+        assert_eq!(
+            ask("/device_authorization", "203.0.113.1").await.status,
+            401
+        );
+    }
+    assert_too_many(&ask("/introspect", "203.0.113.1").await, 1, 30);
+    assert_too_many(&ask("/device_authorization", "203.0.113.1").await, 1, 30);
+    assert_eq!(ask("/introspect", "203.0.113.2").await.status, 401);
+    assert_eq!(
+        ask("/device_authorization", "203.0.113.2").await.status,
+        401
+    );
+    assert_too_many(&ask("/device_authorization", "203.0.113.3").await, 1, 20);
+}

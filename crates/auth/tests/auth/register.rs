@@ -227,6 +227,8 @@ async fn dangerous_redirects_are_refused() {
         "intent://scan/",
         "search-ms://x/",
         "ldap://x/",
+        // A code that a person copies by hand can be asked of them by anybody.
+        "urn:ietf:wg:oauth:2.0:oob",
         "/relative",
         "",
         "https://example.com/\r\nSet-Cookie: a=b",

@@ -387,3 +387,16 @@ async fn racing_redemptions_with_wrong_proofs_never_open_a_second_session() {
         assert_eq!(refused.refusal(), "400 invalid_grant");
     }
 }
+
+/// Clients that were taught otherwise would sign in every hour.
+#[tokio::test]
+async fn a_client_that_asks_for_no_offline_access_gets_a_refresh_token_all_the_same() {
+    let auth = Auth::start().await;
+    let client = public_client(&auth).await;
+    let code = code_with(&auth, &client.id, &[("scope", "mcp")]).await;
+    let granted = redeem(&auth, &client, &code, &[]).await;
+    assert_eq!(granted.text("scope"), "mcp");
+    let refresh = Tokens::of(&granted).refresh;
+    let refreshed = auth.post("/token", &refreshing(&client, &refresh)).await;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+}
