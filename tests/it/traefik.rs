@@ -596,7 +596,9 @@ async fn slow_service() -> Result<SocketAddr> {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                stream.read(&mut [0; 4096]).await?;
+                if stream.read(&mut [0; 4096]).await? == 0 {
+                    return Ok(());
+                }
                 let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
                 stream
                     .write_all(format!("{head}data: first\n\n").as_bytes())
