@@ -87,16 +87,8 @@ pub(crate) async fn import(
 }
 
 fn printable(text: &str) -> String {
-    text.chars()
-        .take(64)
-        .map(|character| {
-            if character.is_control() {
-                '\u{fffd}'
-            } else {
-                character
-            }
-        })
-        .collect()
+    let start: String = text.chars().take(64).collect();
+    chassis::telemetry::untrusted(&start).to_string()
 }
 
 fn text(members: &Map<String, Value>, name: &str) -> Option<String> {

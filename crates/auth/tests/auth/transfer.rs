@@ -231,7 +231,7 @@ async fn the_clients_of_the_python_gateway_are_taken_over() {
     let ended = json!({"client_secret": LONG_SECRET, "client_secret_expires_at": 1_750_000_000,
         "redirect_uris": "[\"https://a.example/cb\"]", "client_name": "Ended"});
     let weak = json!({"client_secret": "short", "client_secret_expires_at": 0,
-        "redirect_uris": "[\"https://a.example/cb\"]", "client_name": "Weak\u{1b}[31m"});
+        "redirect_uris": "[\"https://a.example/cb\"]", "client_name": "Weak\u{1b}[31m\u{202e}"});
     let plain = json!({"client_secret": LONG_SECRET, "client_secret_expires_at": 0,
         "redirect_uris": "[\"http://a.example/cb\"]", "client_name": "Plain"});
     for (id, value) in [
@@ -262,12 +262,12 @@ async fn the_clients_of_the_python_gateway_are_taken_over() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     let would = succeed(&["import", "--dry-run"], &target, here, "");
-    assert_snapshot!(would.replace('\u{fffd}', "?"), @r"
+    assert_snapshot!(would, @r"
     client_old                        Claude                    taken
     ended                             Ended                     left out: its registration has ended
     first-release                     First                     taken
     plain                             Plain                     left out: http://a.example/cb: http is allowed only for 127.0.0.1, [::1] and localhost; use https
-    weak                              Weak?[31m                 left out: its secret has less than 32 characters; it must register again
+    weak                              Weak\u{1b}[31m\u{202e}    left out: its secret has less than 32 characters; it must register again
     2 clients would be taken, 0 were here already, 3 left out.
     Not taken: 1 code (authorization codes: they live for a year there and a minute here).
     Not taken: 1 refresh (refresh tokens: they are bound to no service; people sign in once more).
