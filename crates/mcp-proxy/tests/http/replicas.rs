@@ -1,5 +1,6 @@
 //! Several replicas of one service: what one of them has is answered by any of them, and by nobody else.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -538,6 +539,34 @@ async fn a_replica_that_stops_gives_its_clients_away() {
     let late = b.post(&tool(3, "echo", json!({}))).session(&hers).send();
     is_unknown(late.await).await;
     b.tool(&through, "echo", json!({})).await;
+}
+
+#[tokio::test]
+async fn no_request_meets_the_end_of_its_replica() {
+    let (mut a, b) = two(|| scripted(&[])).await;
+    let session = a.open("2025-11-25").await;
+    let over = AtomicBool::new(false);
+    let caller = async || {
+        while !over.load(Ordering::Relaxed) {
+            let mut answer = b
+                .post(&tool(1, "echo", json!({})))
+                .session(&session)
+                .send()
+                .await;
+            let body = answer.text().await;
+            assert!([200, 404].contains(&answer.status.as_u16()), "{body}");
+        }
+    };
+    let stop = async {
+        b.tool(&session, "echo", json!({})).await;
+        a.process.signal(Signal::TERM).unwrap();
+        assert_eq!(a.process.wait(PATIENCE).await.unwrap().code(), Some(0));
+        over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(caller(), caller(), caller(), caller(), stop);
+    let late = b.post(&tool(2, "echo", json!({}))).session(&session).send();
+    is_unknown(late.await).await;
+    assert_eq!(handed_over(&b, "broken").await, 0);
 }
 
 #[tokio::test]
