@@ -4,7 +4,7 @@ use chassis::metrics::{Described, Metrics};
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
-use crate::metrics::Counted;
+use crate::metrics::{Counted, Replication};
 
 /// The command line.
 #[must_use]
@@ -16,6 +16,6 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn metrics() -> Vec<Described> {
     let metrics = Metrics::new("mcp-proxy");
-    let _ = Counted::new(&metrics);
+    let _ = (Counted::new(&metrics), Replication::new(&metrics));
     metrics.described()
 }

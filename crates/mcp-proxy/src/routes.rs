@@ -9,12 +9,20 @@ use crate::http::{admit, delete, get, post, replica};
 use crate::replicas;
 
 /// Path, methods, what for, and where it is specified.
-pub const ENDPOINTS: [(&str, &[&str], &str, &str); 1] = [(
-    "/mcp",
-    &["POST", "GET", "DELETE"],
-    "The MCP endpoint; `/mcp/` is the same. GET and DELETE belong to sessions of the revisions up to 2025-11-25.",
-    "MCP, Streamable HTTP",
-)];
+pub const ENDPOINTS: [(&str, &[&str], &str, &str); 2] = [
+    (
+        "/mcp",
+        &["POST", "GET", "DELETE"],
+        "The MCP endpoint; `/mcp/` is the same. GET and DELETE belong to sessions of the revisions up to 2025-11-25.",
+        "MCP, Streamable HTTP",
+    ),
+    (
+        replicas::PATH,
+        &["GET"],
+        "With `REPLICAS`: the name of this replica for the others; 503 instead of 200 while no work may be sent here. Has no route from outside.",
+        "",
+    ),
+];
 
 /// Every route. The endpoint answers with and without a trailing slash: a redirect would lose body and token.
 pub fn public(config: &mut ServiceConfig) {
