@@ -36,6 +36,7 @@ OPEN = ("DOMAIN", "ACME_EMAIL", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "ALL
 STACK = {
     "ACME_EMAIL": "Where Let's Encrypt writes when a certificate is about to end.",
     "GITHUB_CLIENT_SECRET": "Its client secret.",
+    "OIDC_CLIENT_SECRET": "Client secret of the gateway at the oidc provider.",
     "MCP_SERVICES": "Made from the lines above by `just`. Only for docker compose without just, with COMPOSE_PROFILES=true: the names of the services.",
     "MCP_CORS_ORIGINS": "Pages of these origins may call the services from a browser (CORS), with commas between.",
     "REDIS_PASSWORD": "Password of the stack's Redis.",
@@ -62,7 +63,7 @@ STACK = {
     "BINARIES": "build compiles inside the images; prebuilt copies what lies in deploy/docker/prebuilt/.",
 }
 # Read by make_secrets.py, which writes them into files for the services, and by inside.py of scripts/stack.
-BY_SCRIPTS = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET", "TOOLBOX_IMAGE")
+BY_SCRIPTS = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET", "OIDC_CLIENT_SECRET", "TOOLBOX_IMAGE")
 # What the stack decides itself. A setting of mcp-auth is here, or in a section.
 FIXED = {
     "mcp-auth": {"HOST", "PORT", "PRIVATE_HOST", "PRIVATE_PORT", "ADDRESS_FILE", "STORE", "STORE_PATH", "REDIS_URL", "REDIS_PREFIX"},
@@ -77,6 +78,8 @@ FIXED = {
 SECTIONS = (
     Section("What must be set", "The hosts are auth.DOMAIN and mcp-<name>.DOMAIN; all of them must point at this machine.", OPEN),
     Section("Who else may come in", "", ("ALLOWED_GITHUB_ORGS", "ALLOWED_GITHUB_TEAMS", "MEMBERSHIP_LIFETIME", "GITHUB_ORG_TOKEN")),
+    Section("OpenID Connect instead of GitHub", "With IDENTITY_PROVIDER=oidc; docs/how-to/oidc.md says what to fill in for Keycloak, Google, Entra and Authentik.",
+            ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_SCOPES", "OIDC_LOGIN_CLAIM", "OIDC_GROUPS_CLAIM", "ALLOWED_OIDC_USERS", "ALLOWED_OIDC_GROUPS")),
     Section("The MCP servers that run", "true or false. `just add NAME -- COMMAND` adds others. mcp-tmux is a shell inside the stack and mcp-playwright a browser: "
             "say first in config/gateway.toml who may use them. mcp-fetchs speaks HTTP by itself.",
             (*(f"MCP_{name}_ENABLED" for name in ("FETCH", "ECHO", "TIME", "EVERYTHING", "FILESYSTEM", "MEMORY", "SEQUENTIALTHINKING", "TMUX", "PLAYWRIGHT", "FETCHS")),

@@ -134,13 +134,18 @@ def check_env() -> Iterator[Finding]:
     provider = settings.get("IDENTITY_PROVIDER") or "github"
     needed = {
         "github": (("GITHUB_CLIENT_ID", "make an OAuth app at https://github.com/settings/developers"),),
+        "oidc": (("OIDC_ISSUER", "take the issuer that the provider publishes"), ("OIDC_CLIENT_ID", "register a web application at the provider")),
         "local": (("LOCAL_USERS", "people as name:hash; make a hash with `just hash-password`"),),
     }.get(provider, ())
     for name, advice in needed:
         yield Finding(bool(settings.get(name)), name, "is set" if settings.get(name) else f"is not set; {advice} and put it into .env")
-    if provider == "github":
-        lists = [name for name in ("ALLOWED_GITHUB_USERS", "ALLOWED_GITHUB_ORGS", "ALLOWED_GITHUB_TEAMS") if settings.get(name)]
-        yield Finding(bool(lists), "who may come in", ", ".join(f"{name}={settings[name]}" for name in lists) or "nobody; set ALLOWED_GITHUB_USERS=your-name in .env")
+    lists = {
+        "github": ("ALLOWED_GITHUB_USERS", "ALLOWED_GITHUB_ORGS", "ALLOWED_GITHUB_TEAMS"),
+        "oidc": ("ALLOWED_OIDC_USERS", "ALLOWED_OIDC_GROUPS"),
+    }.get(provider)
+    if lists:
+        filled = [name for name in lists if settings.get(name)]
+        yield Finding(bool(filled), "who may come in", ", ".join(f"{name}={settings[name]}" for name in filled) or f"nobody; set {lists[0]}=your-name in .env")
     for name in ("gateway_jwt_secret", "redis_password"):
         file = configuration()["secrets"][name]["file"]
         try:

@@ -2,8 +2,9 @@
 """Asks what the stack needs, checks it, and writes .env (mode 0600).
 
 Can be run again: what .env says is offered as the answer, and lines that it does not ask about are kept as they are. Answers may come from
-the environment (DOMAIN, ACME_EMAIL, GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET, ALLOWED_GITHUB_USERS), so that it runs without a terminal.
-Nothing is sent anywhere but to GitHub, to see whether it knows the OAuth app.
+the environment (DOMAIN, ACME_EMAIL, GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET, ALLOWED_GITHUB_USERS; or IDENTITY_PROVIDER=oidc and OIDC_ISSUER,
+OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, ALLOWED_OIDC_USERS), so that it runs without a terminal. Nothing is sent anywhere but to GitHub, to see whether
+it knows the OAuth app, or to the issuer, to see what it calls itself.
 """
 
 from __future__ import annotations
@@ -68,6 +69,33 @@ def people(value: str) -> str:
     wrong = [name for name in names if name != "*" and not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38}", name)]
     if wrong:
         raise Problem(f"GitHub has no names like {', '.join(map(repr, wrong))}; write names with commas between, or * for everybody with a GitHub account")
+    return ",".join(names)
+
+
+def provider(value: str) -> str:
+    if value.strip() not in ("github", "oidc", "local"):
+        raise Problem("write github, or oidc for another provider of OpenID Connect (Keycloak, Google, Entra, Authentik, …)")
+    return value.strip()
+
+
+def issuer(value: str) -> str:
+    value = value.strip()
+    parts = urllib.parse.urlsplit(value)
+    if not (parts.scheme == "https" or parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")) or not parts.hostname or parts.query or parts.fragment:
+        raise Problem(f"{value!r} is no issuer; it is an https address like https://id.example.com/realms/main")
+    if value.endswith("/.well-known/openid-configuration"):
+        raise Problem("leave /.well-known/openid-configuration out")
+    return value
+
+
+def given(value: str) -> str:
+    return value.strip()
+
+
+def listed(value: str) -> str:
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise Problem("nobody: write logins, verified e-mail addresses or sub:VALUE with commas between; * is everybody whom the provider knows")
     return ",".join(names)
 
 
@@ -154,6 +182,20 @@ def check_github(identity: str, secret: str) -> None:
         warn(f"GitHub answered {said!r} about the OAuth app")
 
 
+def check_issuer(value: str) -> None:
+    """It must call itself what is written here, character for character."""
+    try:
+        with urllib.request.urlopen(f"{value.rstrip('/')}/.well-known/openid-configuration", timeout=5) as answer:
+            said = json.loads(answer.read(65536)).get("issuer", "")
+    except (OSError, ValueError, AttributeError) as error:
+        warn(f"{value} could not be asked who it is ({getattr(error, 'reason', error)}); `just up` goes on without")
+        return
+    if said == value:
+        print("  The issuer answers, and calls itself that.")
+    else:
+        warn(f"the issuer calls itself {said}; write OIDC_ISSUER exactly so")
+
+
 def write(answers: dict[str, str]) -> None:
     """Replaces the lines of the answers; every other line stays."""
     template = ENV if ENV.exists() else ROOT / ".env.example"
@@ -179,7 +221,7 @@ def quoted(value: str) -> str:
 
 
 def main() -> None:
-    asker = Asker({**settings(), **{name: value for name, value in os.environ.items() if value}})
+    asker = Asker({"IDENTITY_PROVIDER": "github", **settings(), **{name: value for name, value in os.environ.items() if value}})
     print("What the stack needs. Enter keeps what stands in brackets.\n")
     answers = {"DOMAIN": asker.ask("DOMAIN", "Domain (the hosts will be auth.DOMAIN and mcp-<name>.DOMAIN; localhost to try it here)", domain)}
     check_dns(answers["DOMAIN"])
@@ -188,7 +230,20 @@ def main() -> None:
     else:
         check_ports()
         answers["ACME_EMAIL"] = asker.ask("ACME_EMAIL", "E-mail for Let's Encrypt", email)
-    if asker.known.get("IDENTITY_PROVIDER", "github") == "github":
+    chosen = asker.ask("IDENTITY_PROVIDER", "Who knows the people (github, or oidc for another provider)", provider)
+    # What is the default, and was not written down, need not be now.
+    if chosen != "github" or "IDENTITY_PROVIDER" in settings():
+        answers["IDENTITY_PROVIDER"] = chosen
+    if chosen == "oidc":
+        scheme = answers.get("PUBLIC_SCHEME", "https")
+        answers["OIDC_ISSUER"] = asker.ask("OIDC_ISSUER", "The issuer, as the provider writes it", issuer)
+        check_issuer(answers["OIDC_ISSUER"])
+        print(f"\nA web application at the provider with the redirect URI {scheme}://auth.{answers['DOMAIN']}/callback")
+        answers["OIDC_CLIENT_ID"] = asker.ask("OIDC_CLIENT_ID", "Its client id", given)
+        answers["OIDC_CLIENT_SECRET"] = asker.ask("OIDC_CLIENT_SECRET", "Its client secret", given, secret=True)
+        if not asker.known.get("ALLOWED_OIDC_GROUPS") or asker.known.get("ALLOWED_OIDC_USERS"):
+            answers["ALLOWED_OIDC_USERS"] = asker.ask("ALLOWED_OIDC_USERS", "Who may come in (logins, verified e-mail addresses or sub:VALUE, commas between)", listed)
+    if chosen == "github":
         scheme = answers.get("PUBLIC_SCHEME", "https")
         print(f"\nAn OAuth app of https://github.com/settings/developers with the callback URL {scheme}://auth.{answers['DOMAIN']}/callback")
         answers["GITHUB_CLIENT_ID"] = asker.ask("GITHUB_CLIENT_ID", "Its client id", client_id)

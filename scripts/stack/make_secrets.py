@@ -13,12 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLACE = ROOT / (os.environ.get("SECRETS_DIR") or ".secrets")
-# File, variable, and whether it can be generated: GitHub's secret comes from GitHub.
+# File, variable, and whether it can be generated: the secrets of an identity provider come from there.
 FILES = (
     ("gateway_jwt_secret", "GATEWAY_JWT_SECRET", True),
     ("redis_password", "REDIS_PASSWORD", True),
     ("github_client_secret", "GITHUB_CLIENT_SECRET", False),
     ("github_org_token", "GITHUB_ORG_TOKEN", False),
+    ("oidc_client_secret", "OIDC_CLIENT_SECRET", False),
 )
 
 
@@ -68,6 +69,8 @@ def main() -> None:
     values = settings()
     if values.get("GITHUB_CLIENT_ID") and not values.get("GITHUB_CLIENT_SECRET") and not filled(PLACE / "github_client_secret"):
         sys.exit("just: GITHUB_CLIENT_ID is set but GITHUB_CLIENT_SECRET is not; make a secret at https://github.com/settings/developers and put it into .env")
+    if values.get("OIDC_CLIENT_ID") and not values.get("OIDC_CLIENT_SECRET") and not filled(PLACE / "oidc_client_secret"):
+        sys.exit("just: OIDC_CLIENT_ID is set but OIDC_CLIENT_SECRET is not; take the secret from the page of the application at the provider and put it into .env")
     # The directory keeps others of this machine out. The files are readable because the services run as other users.
     PLACE.mkdir(mode=0o700, exist_ok=True)
     PLACE.chmod(0o700)

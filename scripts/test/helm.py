@@ -29,8 +29,8 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(HELM), *arguments], text=True, capture_output=True, check=False)
 
 
-def objects() -> list[dict]:
-    done = helm("template", "gateway", str(CHART), "--namespace", "mcp", *VALUES)
+def objects(*values: str) -> list[dict]:
+    done = helm("template", "gateway", str(CHART), "--namespace", "mcp", *VALUES, *values)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
@@ -58,6 +58,15 @@ def every_route_is_guarded() -> None:
         guard = named("Middleware", f"gateway-{service}-auth")["spec"]["forwardAuth"]
         assert guard == {"address": f"http://gateway-auth.mcp.svc:8000/verify?resource={service}", "trustForwardHeader": False,
                          "authRequestHeaders": ["Authorization"], "authResponseHeaders": headers, "maxResponseBodySize": 65536}, guard
+
+
+def secret_of_the_provider() -> None:
+    for provider, variable in (("github", "GITHUB_CLIENT_SECRET_FILE"), ("oidc", "OIDC_CLIENT_SECRET_FILE"), ("local", None)):
+        found = objects("--set", f"auth.settings.IDENTITY_PROVIDER={provider}")
+        auth = next(entry for entry in found if entry["kind"] == "Deployment" and entry["metadata"]["name"].endswith("-auth"))
+        environment = {entry["name"]: entry.get("value") for entry in auth["spec"]["template"]["spec"]["containers"][0]["env"]}
+        secrets = {name: value for name, value in environment.items() if name.endswith("_CLIENT_SECRET_FILE")}
+        assert secrets == ({variable: f"/run/secrets/gateway/{provider}_client_secret"} if variable else {}), secrets
 
 
 def paths(rule: str) -> set[str]:
@@ -140,7 +149,7 @@ def objects_are_what_kubernetes_knows() -> None:
         kubernetes_validate.validate(entry, KUBERNETES, strict=True)
 
 
-CHECKS = (lint, needs_a_domain, every_route_is_guarded, same_routes_to_auth, same_cors, hardened, selectors_meet, replicas_find_each_other,
+CHECKS = (lint, needs_a_domain, every_route_is_guarded, same_routes_to_auth, same_cors, hardened, secret_of_the_provider, selectors_meet, replicas_find_each_other,
           wrong_values_are_refused, objects_are_what_kubernetes_knows)
 
 

@@ -47,6 +47,29 @@ def github() -> Iterator[str]:
         server.server_close()
 
 
+@contextlib.contextmanager
+def issuer() -> Iterator[str]:
+    """Says who it is, as a provider of OpenID Connect does."""
+    class Discovery(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"issuer": f"http://127.0.0.1:{self.server.server_port}/realms/main"}).encode()
+            self.send_response(200 if self.path == "/realms/main/.well-known/openid-configuration" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Discovery)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/realms/main"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def copy(place: Path) -> Path:
     there = place / "checkout"
     shutil.copytree(ROOT / "scripts", there / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
@@ -96,6 +119,26 @@ def without_terminal(place: Path) -> None:
         assert sealed == {name: (there / ".secrets" / name).read_text() for name in sealed}, "a secret was made anew"
 
 
+def with_openid(place: Path) -> None:
+    """Another provider than GitHub: asked for what it needs, and whether it calls itself so."""
+    there = copy(place / "openid")
+    with issuer() as address:
+        def init(**more: str) -> subprocess.CompletedProcess[str]:
+            known = environment("http://127.0.0.1:1", DOMAIN="localhost", IDENTITY_PROVIDER="oidc", **more)
+            return subprocess.run(command(there), env=known, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+
+        refused = init(OIDC_ISSUER=f"{address}/.well-known/openid-configuration")
+        assert refused.returncode == 1 and "leave /.well-known" in refused.stderr, refused.stderr
+        answers = {"OIDC_CLIENT_ID": "gateway", "OIDC_CLIENT_SECRET": "of the gateway", "ALLOWED_OIDC_USERS": "ann, bob@example.com"}
+        done = init(OIDC_ISSUER=f"{address}/", **answers)
+        assert done.returncode == 0 and f"calls itself {address};" in done.stdout, done.stdout + done.stderr
+        done = init(OIDC_ISSUER=address, **answers)
+        assert done.returncode == 0 and "calls itself that" in done.stdout, done.stdout + done.stderr
+        found = settings(there)
+        assert (found["IDENTITY_PROVIDER"], found["OIDC_ISSUER"], found["ALLOWED_OIDC_USERS"]) == ("oidc", address, "ann,bob@example.com"), found
+        assert (there / ".secrets" / "oidc_client_secret").read_text() == "of the gateway"
+
+
 def at_a_terminal(place: Path) -> None:
     """A wrong answer is asked again, and the secret is not shown."""
     there = copy(place / "terminal")
@@ -124,6 +167,7 @@ def at_a_terminal(place: Path) -> None:
         answer("Domain", "auth.example.com")
         until("write example.com")
         answer("Domain", "localhost")
+        answer("Who knows the people", "")
         answer("client id", APP["client_id"])
         answer("client secret", APP["client_secret"])
         answer("Who may come in", "octo cat")

@@ -119,6 +119,7 @@ def checks(stack: Stack, done: Checks, place: Path) -> None:
     done.check("every old name is tried and explained", old_names.documented, stack.just)
     done.check("just init without a terminal", init.without_terminal, place)
     done.check("just init at a terminal", init.at_a_terminal, place)
+    done.check("just init with another provider", init.with_openid, place)
     if not done.check("just build", stack.just, "build") or not done.check("just up", stack.just, "up"):
         raise Stop("the stack does not come up")
     done.check("just ps: all are healthy", containers.all_healthy, stack)

@@ -15,6 +15,7 @@ mod first_login;
 mod generated;
 mod github;
 mod layers;
+mod openid;
 mod pages;
 mod real_servers;
 mod replicas;

@@ -177,7 +177,11 @@ impl App {
             documents,
             registration: settings.registration,
             issuer: settings.sites.issuer(),
-            provider: IdentityProvider::new(settings.provider, &settings.sites)?,
+            provider: IdentityProvider::new(
+                settings.provider,
+                &settings.sites,
+                Arc::clone(&clock),
+            )?,
             sites: settings.sites,
             store,
             keys,

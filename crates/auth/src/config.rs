@@ -27,6 +27,7 @@ pub struct Config {
     pub redis: Redis,
     pub identity_provider: String,
     pub github: GitHub,
+    pub oidc: Oidc,
     pub local: Local,
     pub people: People,
     pub tokens: Tokens,
@@ -83,6 +84,17 @@ section! {
         allowed_teams: Vec<String> = Vec::new(),
         org_token: Option<Secret> = None,
     }
+    /// An issuer of OpenID Connect as identity provider, and who may come in.
+    Oidc {
+        issuer: String = String::new(),
+        client_id: String = String::new(),
+        client_secret: Option<Secret> = None,
+        scopes: Vec<String> = ["openid", "profile", "email"].map(str::to_owned).to_vec(),
+        login_claim: String = "preferred_username".to_owned(),
+        groups_claim: String = "groups".to_owned(),
+        allowed_users: Vec<String> = Vec::new(),
+        allowed_groups: Vec<String> = Vec::new(),
+    }
     /// How long what is known of people counts.
     People {
         membership_lifetime: Seconds = Seconds::new(7 * 24 * 3600),
@@ -136,6 +148,7 @@ section! {
         users: Option<Vec<String>> = None,
         orgs: Option<Vec<String>> = None,
         teams: Option<Vec<String>> = None,
+        groups: Option<Vec<String>> = None,
         scopes: Vec<String> = Vec::new(),
         access_token_lifetime: Option<Seconds> = None,
         refresh_token_lifetime: Option<Seconds> = None,
@@ -173,7 +186,7 @@ pub const FILE_KEYS: &[FileKey] = &[
     FileKey::new(
         "services.NAME.users",
         Kind::List,
-        "who may use it, by login; whoever may come in if neither users, orgs nor teams is set; MCP_<NAME>_USERS says the same",
+        "who may use it, by login; whoever may come in if neither users, orgs, teams nor groups is set; MCP_<NAME>_USERS says the same",
     ),
     FileKey::new(
         "services.NAME.orgs",
@@ -184,6 +197,11 @@ pub const FILE_KEYS: &[FileKey] = &[
         "services.NAME.teams",
         Kind::List,
         "whose members may use it, as organisation/team; MCP_<NAME>_TEAMS says the same",
+    ),
+    FileKey::new(
+        "services.NAME.groups",
+        Kind::List,
+        "with the oidc provider: the groups whose members may use it; MCP_<NAME>_GROUPS says the same",
     ),
     FileKey::new(
         "services.NAME.scopes",
@@ -259,7 +277,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("REDIS_URL", "redis.url", "redis://HOST:PORT or rediss://HOST:PORT").example("redis://redis:6379"),
     Setting::text("REDIS_PASSWORD", "redis.password", "password of Redis").secret().how("Make one with: openssl rand -hex 32"),
     Setting::text("REDIS_PREFIX", "redis.prefix", "what every key in Redis begins with"),
-    Setting::text("IDENTITY_PROVIDER", "identity_provider", "who knows the people: github, or local (names and hashes configured here)"),
+    Setting::text("IDENTITY_PROVIDER", "identity_provider", "who knows the people: github, oidc (any issuer of OpenID Connect), or local (names and hashes configured here)"),
     Setting::text("GITHUB_CLIENT_ID", "github.client_id", "client id of the GitHub OAuth app")
         .how("Make an OAuth app at https://github.com/settings/developers with the callback URL https://auth.DOMAIN/callback"),
     Setting::text("GITHUB_CLIENT_SECRET", "github.client_secret", "client secret of the GitHub OAuth app")
@@ -275,6 +293,21 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("GITHUB_ORG_TOKEN", "github.org_token", "a token of yours that reads organisations (read:org): GitHub is then asked at each refresh who still is a member")
         .secret()
         .how("Make one at https://github.com/settings/tokens with the scope read:org"),
+    Setting::text("OIDC_ISSUER", "oidc.issuer", "the issuer of the oidc provider, exactly as it names itself: what stands before /.well-known/openid-configuration")
+        .example("https://id.example.com/realms/main")
+        .how("Take the issuer from what the provider publishes at ISSUER/.well-known/openid-configuration"),
+    Setting::text("OIDC_CLIENT_ID", "oidc.client_id", "client id of the gateway at the oidc provider")
+        .how("Register a web application at the provider with the redirect URI https://auth.DOMAIN/callback"),
+    Setting::text("OIDC_CLIENT_SECRET", "oidc.client_secret", "client secret of the gateway at the oidc provider")
+        .secret()
+        .how("Make one where the application is registered at the provider"),
+    Setting::list("OIDC_SCOPES", "oidc.scopes", "the scopes that the oidc provider is asked for"),
+    Setting::text("OIDC_LOGIN_CLAIM", "oidc.login_claim", "the claim that is the login; email counts only when the provider says that it was verified"),
+    Setting::text("OIDC_GROUPS_CLAIM", "oidc.groups_claim", "the claim that lists somebody's groups"),
+    Setting::list("ALLOWED_OIDC_USERS", "oidc.allowed_users", "who may come in with oidc: logins, verified e-mail addresses, or subjects as sub:VALUE; * admits everybody whom the provider knows")
+        .example("ann,bob@example.com,sub:24400320")
+        .how("Set ALLOWED_OIDC_USERS=your-login (or a verified e-mail address, or sub:VALUE), or ALLOWED_OIDC_GROUPS; * admits everybody whom the provider knows"),
+    Setting::list("ALLOWED_OIDC_GROUPS", "oidc.allowed_groups", "the groups of OIDC_GROUPS_CLAIM whose members may come in"),
     Setting::seconds("MEMBERSHIP_LIFETIME", "people.membership_lifetime", "who came in by an organisation, team or group signs in again after this, unless GITHUB_ORG_TOKEN confirms the membership"),
     Setting::text("LOCAL_USERS", "local.users", "people of the local provider: name:hash, separated by white space")
         .secret()

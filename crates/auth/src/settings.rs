@@ -1,5 +1,7 @@
 //! What the configuration means: everything parsed and checked, so that no later step can meet a wrong value.
 
+mod people;
+mod provider;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -9,7 +11,6 @@ use std::time::Duration;
 
 use chassis::config::{ConfigError, Environment, Loaded, Secret};
 use chassis::peer::TrustedProxies;
-use oauth::identity::AccessPolicy;
 use oauth::rules::{Rules, TokenLifetimes};
 use oauth::session::Lifetimes;
 use oauth::site::{InvalidSites, canonical_host};
@@ -17,12 +18,10 @@ use oauth::{ServiceName, Sites};
 
 use crate::client_document::DocumentPolicy;
 use crate::config::{Config, LimitsConfig};
-use crate::idp::local::LocalUsers;
 use crate::keys::settings::KeySettings;
 
-mod people;
-
 pub(crate) use self::people::PeopleSettings;
+pub(crate) use self::provider::{ProviderSettings, is_safe_for_secrets};
 
 /// A checked configuration.
 #[derive(Debug)]
@@ -76,17 +75,6 @@ pub(crate) enum StoreSettings {
     },
 }
 
-#[derive(Debug)]
-pub(crate) enum ProviderSettings {
-    GitHub {
-        client_id: String,
-        client_secret: Secret,
-        url: url::Url,
-        api_url: url::Url,
-    },
-    Local(LocalUsers),
-}
-
 /// Lifetimes and bounds, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenSettings {
@@ -104,12 +92,12 @@ impl Settings {
         let config = &loaded.config;
         let sites = sites(loaded, environment)?;
         let tokens = tokens(loaded)?;
-        let provider = provider(loaded)?;
+        let provider = provider::provider(loaded)?;
         let lifetimes = TokenLifetimes {
             access_token: tokens.access_token_lifetime,
             session: tokens.session,
         };
-        let people = policy(loaded, &provider)?;
+        let people = provider::policy(loaded, &provider)?;
         let rules = rules::rules(loaded, environment, &sites, people, lifetimes)?;
         let keys = KeySettings::check(loaded, rules.longest_access_token())?;
         Ok(Self {
@@ -134,7 +122,7 @@ impl Settings {
             provider,
             keys,
             people: people::people(loaded)?,
-            directory: directory(loaded)?,
+            directory: provider::directory(loaded)?,
             registration: registration(loaded)?,
             documents: documents(loaded)?,
             limits: config.limits.clone(),
@@ -297,88 +285,6 @@ pub(crate) fn store(loaded: &Loaded<Config>) -> Result<StoreSettings, ConfigErro
         }),
         _ => Err(loaded.invalid("store.kind", "is not a store; use redb, redis or memory")),
     }
-}
-
-fn provider(loaded: &Loaded<Config>) -> Result<ProviderSettings, ConfigError> {
-    let config = &loaded.config;
-    match config.identity_provider.as_str() {
-        "" | "github" => {
-            if config.github.client_id.is_empty() {
-                return Err(loaded.missing("github.client_id"));
-            }
-            let Some(client_secret) = config.github.client_secret.clone() else {
-                return Err(loaded.missing("github.client_secret"));
-            };
-            Ok(ProviderSettings::GitHub {
-                client_id: config.github.client_id.clone(),
-                client_secret,
-                url: provider_url(loaded, "github.url", &config.github.url)?,
-                api_url: provider_url(loaded, "github.api_url", &config.github.api_url)?,
-            })
-        }
-        "local" => {
-            let users = config
-                .local
-                .users
-                .as_ref()
-                .ok_or_else(|| loaded.missing("local.users"))?;
-            let users = LocalUsers::parse(users.expose())
-                .map_err(|error| loaded.invalid("local.users", format!("is refused: {error}")))?;
-            Ok(ProviderSettings::Local(users))
-        }
-        _ => Err(loaded.invalid(
-            "identity_provider",
-            "is not a provider; use github or local",
-        )),
-    }
-}
-
-fn directory(loaded: &Loaded<Config>) -> Result<Option<(url::Url, Secret)>, ConfigError> {
-    let github = &loaded.config.github;
-    let is_github = matches!(loaded.config.identity_provider.as_str(), "" | "github");
-    let Some(token) = github.org_token.clone().filter(|_| is_github) else {
-        return Ok(None);
-    };
-    let url = provider_url(loaded, "github.api_url", &github.api_url)?;
-    Ok(Some((url, token)))
-}
-
-/// Secrets go to this address, so it must be https unless it is on this machine.
-fn provider_url(loaded: &Loaded<Config>, key: &str, text: &str) -> Result<url::Url, ConfigError> {
-    let url = url::Url::parse(text)
-        .map_err(|error| loaded.invalid(key, format!("is not a URL: {error}")))?;
-    let is_loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
-    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback);
-    if is_safe {
-        Ok(url)
-    } else {
-        Err(loaded.invalid(key, "must be an https URL, because secrets are sent there"))
-    }
-}
-
-fn policy(
-    loaded: &Loaded<Config>,
-    provider: &ProviderSettings,
-) -> Result<AccessPolicy, ConfigError> {
-    // By name, so that somebody who is taken off the list is out at once.
-    if let ProviderSettings::Local(users) = provider {
-        return Ok(AccessPolicy::new(&users.names(), &[], &[]));
-    }
-    let github = &loaded.config.github;
-    let policy = AccessPolicy::new(
-        &github.allowed_users,
-        &github.allowed_orgs,
-        &github.allowed_teams,
-    );
-    if policy.is_empty() {
-        return Err(loaded.missing("github.allowed_users"));
-    }
-    Ok(policy)
 }
 
 fn tokens(loaded: &Loaded<Config>) -> Result<TokenSettings, ConfigError> {

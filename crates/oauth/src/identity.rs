@@ -17,6 +17,8 @@ pub struct Identity {
     /// Organisations, teams as `organisation/team`, or groups, each with what it is for ever, if the provider tells: a name
     /// can be given up and taken by others.
     pub memberships: BTreeMap<String, Option<Subject>>,
+    /// The provider does not promise that the login is nobody else's: people may choose it themselves.
+    pub login_is_chosen: bool,
 }
 
 impl Identity {
@@ -28,9 +30,13 @@ impl Identity {
             login: login.to_owned(),
             names: BTreeSet::from([login.to_owned()]),
             memberships: BTreeMap::new(),
+            login_is_chosen: false,
         }
     }
 }
+
+/// What the entry of a list begins with that means a subject of OpenID Connect, so that nobody's login can look like one.
+pub const SUBJECT_ENTRY: &str = "sub:";
 
 /// How the names of a list are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,6 +85,12 @@ impl AccessPolicy {
             users,
             memberships,
         }
+    }
+
+    /// Another policy whose names are compared in the same way.
+    #[must_use]
+    pub fn alike<S: AsRef<str>>(&self, users: &[S], memberships: &[S]) -> Self {
+        Self::spelled(self.spelling, users, memberships, &[])
     }
 
     /// Whether the policy admits nobody at all, which is a mistake in the configuration.
@@ -130,7 +142,8 @@ impl AccessPolicy {
 impl Spelling {
     fn fold(self, name: &str) -> String {
         let name = name.trim();
-        if self == Self::AnyCase || name.contains('@') {
+        let is_address = name.contains('@') && !name.starts_with(SUBJECT_ENTRY);
+        if self == Self::AnyCase || is_address {
             name.to_lowercase()
         } else {
             name.to_owned()
@@ -219,12 +232,14 @@ mod tests {
 
     #[test]
     fn exact_lists_tell_case_apart_except_in_addresses() {
-        let users = ["AbC", "Ann@Example.com"];
+        let users = ["AbC", "Ann@Example.com", "sub:X@y"];
         let policy = AccessPolicy::spelled(Spelling::Exact, &users, &["Admins"], &[]);
         for (login, group, expected) in [
             ("AbC", "x", true),
             ("abc", "x", false),
             ("ann@example.com", "x", true),
+            ("sub:X@y", "x", true),
+            ("sub:x@y", "x", false),
             ("x", "Admins", true),
             ("x", "admins", false),
         ] {

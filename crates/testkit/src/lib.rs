@@ -11,6 +11,7 @@ pub mod github;
 pub mod mcp_client;
 pub mod misconfigured;
 pub mod network;
+pub mod openid;
 pub mod person;
 pub mod process;
 pub mod raw;

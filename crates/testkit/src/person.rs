@@ -23,6 +23,11 @@ pub enum Credentials {
         /// The login there.
         login: String,
     },
+    /// To a provider of OpenID Connect, which takes any password.
+    OpenId {
+        /// The login there.
+        login: String,
+    },
 }
 
 /// A person at a browser.
@@ -102,6 +107,11 @@ impl Person {
                 .form("login")?
                 .fill("login", login)
                 .press("authorize", "1")?,
+            // First it asks who, then whether.
+            Credentials::OpenId { login } => match page.form("login") {
+                Ok(form) => form.fill("login", login).fill("password", "any"),
+                Err(_) => page.form("prompt")?,
+            },
         };
         self.browser.submit(page, &form).await
     }

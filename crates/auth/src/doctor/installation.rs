@@ -1,4 +1,4 @@
-//! The service itself: what it says about its store, its keys and its clock, who may come in, and whether GitHub answers.
+//! The service itself: what it says about its store, its keys and its clock, who may come in, and whether the identity provider answers.
 
 use chassis::config::Loaded;
 use serde_json::Value;
@@ -7,6 +7,7 @@ use url::Url;
 use super::probe::Prober;
 use super::report::{Report, Who};
 use crate::config::Config;
+use crate::idp::oidc::{self, OidcSettings};
 use crate::settings::{ProviderSettings, Settings};
 
 const PLACE: &str = "the installation";
@@ -27,8 +28,10 @@ pub(super) async fn examine(
             "the public URLs are http: only clients on this machine should use them",
         );
     }
-    if let ProviderSettings::GitHub { url, .. } = &settings.provider {
-        github(prober, url, report).await;
+    match &settings.provider {
+        ProviderSettings::GitHub { url, .. } => github(prober, url, report).await,
+        ProviderSettings::Oidc(settings) => openid(settings, report).await,
+        ProviderSettings::Local(_) => {}
     }
 }
 
@@ -82,28 +85,52 @@ async fn readiness(private: &Url, report: &mut Report) {
 }
 
 fn people(loaded: &Loaded<Config>, settings: &Settings, report: &mut Report) {
-    if let ProviderSettings::GitHub { .. } = &settings.provider {
-        let github = &loaded.config.github;
-        let what = "who may come in";
-        if github.allowed_users.iter().any(|user| user == "*") {
-            report.note(
-                PLACE,
-                what,
-                "everybody who has a GitHub account (ALLOWED_GITHUB_USERS=*)",
-            );
-        } else {
-            let counted = [
-                (github.allowed_users.len(), "names"),
+    let (github, oidc) = (&loaded.config.github, &loaded.config.oidc);
+    let what = "who may come in";
+    let (users, everybody, counted) = match &settings.provider {
+        ProviderSettings::Local(_) => {
+            report.ok(PLACE, format!("{what} (the configuration's own list)"));
+            return;
+        }
+        ProviderSettings::GitHub { .. } => (
+            &github.allowed_users,
+            "everybody who has a GitHub account (ALLOWED_GITHUB_USERS=*)",
+            [
                 (github.allowed_orgs.len(), "organisations"),
                 (github.allowed_teams.len(), "teams"),
-            ];
-            let shown = counted.iter().filter(|(count, _)| *count > 0);
-            let shown: Vec<String> = shown.map(|(count, of)| format!("{of}: {count}")).collect();
-            report.ok(PLACE, format!("{what} ({})", shown.join(", ")));
-        }
-    } else {
-        report.ok(PLACE, "who may come in (the configuration's own list)");
+            ],
+        ),
+        ProviderSettings::Oidc(_) => (
+            &oidc.allowed_users,
+            "everybody whom the provider knows (ALLOWED_OIDC_USERS=*)",
+            [(oidc.allowed_groups.len(), "groups"), (0, "")],
+        ),
+    };
+    if users.iter().any(|user| user == "*") {
+        report.note(PLACE, what, everybody);
+        return;
     }
+    let shown: Vec<String> = std::iter::once((users.len(), "names"))
+        .chain(counted)
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, of)| format!("{of}: {count}"))
+        .collect();
+    report.ok(PLACE, format!("{what} ({})", shown.join(", ")));
+}
+
+/// The issuer is what it is said to be, and has keys.
+async fn openid(settings: &OidcSettings, report: &mut Report) {
+    let outcome = match oidc::examine(settings).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    report.check(
+        PLACE,
+        format!("{} is an issuer of OpenID Connect that can be used", settings.issuer),
+        outcome,
+        "nobody can sign in until it is; who is signed in goes on. See OIDC_ISSUER, and whether the way out is blocked",
+        &[Who::Everybody],
+    );
 }
 
 /// GitHub answers, and its clock agrees with ours: tokens carry times.

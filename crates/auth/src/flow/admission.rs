@@ -17,8 +17,14 @@ pub(crate) async fn admit(
     now: Timestamp,
 ) -> Result<Option<Person>, StoreError> {
     let person = recognise(state, identity, now).await?;
-    let is_welcome = state.policy.rules().admits(&person, service);
-    Ok(is_welcome.then_some(person))
+    if !state.policy.rules().admits(&person, service) {
+        return Ok(None);
+    }
+    // After that: who may not come in must not take anybody's name.
+    if identity.login_is_chosen && !login_is_theirs(state, identity, now).await? {
+        return Ok(None);
+    }
+    Ok(Some(person))
 }
 
 /// The person with what of the lists is theirs.
@@ -61,6 +67,17 @@ pub(crate) async fn recognise(
     })
 }
 
+/// A login stands for a person in the rules about tools and in what services are told. One that people choose belongs to the
+/// first who came with it, whatever its case.
+async fn login_is_theirs(
+    state: &AppState,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let entry = format!("login:{}", identity.login.to_lowercase());
+    is_theirs(state, &entry, &identity.subject, identity, now).await
+}
+
 async fn is_theirs(
     state: &AppState,
     entry: &str,
@@ -72,7 +89,7 @@ async fn is_theirs(
         Pinned::ToThem => Ok(true),
         Pinned::ToAnother(other) => {
             tracing::warn!(target: "audit", event = "name_taken_over", entry, subject = %identity.subject, before = %other,
-                now = %owner, "an entry of the list belongs to somebody else now and does not count");
+                now = %owner, "the name belongs to somebody else already and does not count; mcp-auth users forget-pin frees the names of a person");
             Ok(false)
         }
     }

@@ -14,8 +14,8 @@ use store::StoreError;
 use super::{admission, device};
 use crate::app::AppState;
 use crate::audit;
-use crate::idp::SignInState;
-use crate::idp::github::GitHubError;
+use crate::idp::oidc::Oidc;
+use crate::idp::{Arrival, ProviderError, SignInState};
 
 /// The browser that comes back.
 pub(crate) struct Returning {
@@ -66,7 +66,7 @@ pub(crate) enum SignInError {
     WrongBrowser,
     /// The client is told.
     Redirect(Box<RedirectError>),
-    /// GitHub does not answer: a page with a way to try again. The sign-in still stands.
+    /// The identity provider does not answer: a page with a way to try again. The sign-in still stands.
     ProviderUnavailable(Box<Outage>),
     /// The store cannot be asked: a page.
     Store(StoreError),
@@ -95,42 +95,90 @@ pub(crate) async fn look(
         .map_err(|_| SignInError::WrongBrowser)
 }
 
-/// GitHub sent the browser back with a code.
-pub(crate) async fn with_github(
+/// The browser is on its way to a provider whose address has to be found out first.
+pub(crate) async fn leave(
     state: &AppState,
-    github: &crate::idp::github::GitHub,
+    oidc: &Oidc,
     returning: &Returning,
-    code: &str,
-) -> Result<Granted, SignInError> {
+) -> Result<String, SignInError> {
     let authorization = look(state, returning).await?;
-    let wants_memberships = state.policy.rules().needs_memberships();
-    match github
-        .identify(
-            code,
-            &returning.state,
-            state.keys.derivation(),
-            wants_memberships,
-        )
+    match oidc
+        .authorize_url(&returning.state, state.keys.derivation())
         .await
     {
-        Ok(identity) => finish(state, returning, &identity).await,
-        Err(GitHubError::Unavailable { why, .. }) => {
-            state.counted.sign_in("provider_unavailable");
-            tracing::warn!(why, "GitHub does not answer");
-            let outage = Outage::of(state, authorization.request, &returning.state);
-            Err(SignInError::ProviderUnavailable(Box::new(outage)))
+        Ok(location) => Ok(location),
+        // Whatever is wrong, the sign-in stands: nobody has been asked yet.
+        Err(error) => Err(unavailable(state, returning, authorization, &error)),
+    }
+}
+
+/// The identity provider sent the browser back.
+pub(crate) async fn arrive(
+    state: &AppState,
+    returning: &Returning,
+    arrival: &Arrival,
+) -> Result<Granted, SignInError> {
+    let authorization = look(state, returning).await?;
+    match identify(state, returning, arrival).await {
+        Ok(Some(identity)) => finish(state, returning, &identity).await,
+        Ok(None) => Err(refused_by_provider(state, returning).await),
+        Err(error @ ProviderError::Unavailable { .. }) => {
+            Err(unavailable(state, returning, authorization, &error))
         }
         Err(error) => {
             state.counted.sign_in("refused");
-            tracing::warn!(target: "audit", event = "login_refused", provider = "github", %error, "GitHub sign-in failed");
+            let provider = state.provider.kind();
+            tracing::warn!(target: "audit", event = "login_refused", provider, %error, "sign-in at the identity provider failed");
             let request = take(state, returning).await?.request;
-            Err(refused(state, request, "GitHub refused the sign-in").await)
+            let text = format!("{} refused the sign-in", state.provider.shown_name());
+            Err(refused(state, request, &text).await)
         }
     }
 }
 
-/// GitHub sent the browser back without a code: the person refused there.
-pub(crate) async fn refused_by_provider(state: &AppState, returning: &Returning) -> SignInError {
+/// Who came back; `None`: the person refused at the provider.
+pub(crate) async fn identify(
+    state: &AppState,
+    returning: &Returning,
+    arrival: &Arrival,
+) -> Result<Option<Identity>, ProviderError> {
+    state
+        .provider
+        .check_sender(arrival.issuer.as_deref())
+        .await?;
+    match &arrival.outcome {
+        Ok(code) => {
+            let (key, wants_memberships) = (
+                state.keys.derivation(),
+                state.policy.rules().needs_memberships(),
+            );
+            let identity = state
+                .provider
+                .identify(code, &returning.state, key, wants_memberships);
+            identity.await.map(Some)
+        }
+        // RFC 6749 section 4.1.2.1.
+        Err(Some(error)) if error == "temporarily_unavailable" || error == "server_error" => {
+            Err(ProviderError::unavailable(format!("it said {error}")))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+fn unavailable(
+    state: &AppState,
+    returning: &Returning,
+    authorization: Authorization,
+    error: &ProviderError,
+) -> SignInError {
+    state.counted.sign_in("provider_unavailable");
+    tracing::warn!(provider = state.provider.kind(), %error, "nobody can sign in at the identity provider just now");
+    let outage = Outage::of(state, authorization.request, &returning.state);
+    SignInError::ProviderUnavailable(Box::new(outage))
+}
+
+/// The identity provider sent the browser back without a code: the person refused there.
+async fn refused_by_provider(state: &AppState, returning: &Returning) -> SignInError {
     match take(state, returning).await {
         Ok(authorization) => {
             state.counted.sign_in("refused");

@@ -14,8 +14,9 @@ use super::{cookie, error, extract, limited, pages};
 use crate::app::AppState;
 use crate::flow::account::{self, AccountCookie, Grant};
 use crate::flow::consent::AnswerError;
-use crate::flow::sign_in::Returning;
-use crate::idp::github::GitHub;
+use crate::flow::sign_in::{self, Returning};
+use crate::idp::Arrival;
+use crate::idp::oidc::Oidc;
 use crate::limits::Limit;
 use crate::pages::{AccountPage, AccountSignInPage, GrantLine};
 
@@ -118,37 +119,51 @@ pub(crate) async fn is_returning(
     Ok(is_theirs)
 }
 
-/// GitHub sent the browser back.
-pub(crate) async fn from_github(
+/// On to a provider whose address has to be found out first.
+pub(crate) async fn leave(
     request: &HttpRequest,
     state: &AppState,
-    github: &GitHub,
+    oidc: &Oidc,
     returning: &Returning,
-    code: Option<String>,
 ) -> error::Answer {
-    let failed = |text: &str| {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        pages::message(request, status, "You are not signed in", text)
-    };
-    let Some(code) = code else {
-        return Err(
-            failed("GitHub was told not to sign you in. Open /account to try again.").into(),
-        );
-    };
-    let wants_memberships = state.policy.rules().needs_memberships();
-    let identity = github
-        .identify(
-            &code,
-            &returning.state,
-            state.keys.derivation(),
-            wants_memberships,
-        )
+    let location = oidc
+        .authorize_url(&returning.state, state.keys.derivation())
         .await
         .map_err(|problem| {
-            tracing::warn!(%problem, "GitHub sign-in at the account page failed");
-            failed("GitHub did not say who you are. Open /account to try again.")
+            tracing::warn!(%problem, "nobody can sign in at the identity provider just now");
+            let text = format!("{} does not answer.", state.provider.shown_name());
+            not_signed_in(request, &text)
         })?;
-    arrive(request, state, returning, &identity).await
+    Ok(pages::see_other(&location))
+}
+
+/// The identity provider sent the browser back.
+pub(crate) async fn from_provider(
+    request: &HttpRequest,
+    state: &AppState,
+    returning: &Returning,
+    arrival: &Arrival,
+) -> error::Answer {
+    let provider = state.provider.shown_name();
+    let identity = sign_in::identify(state, returning, arrival)
+        .await
+        .map_err(|problem| {
+            tracing::warn!(%problem, "a sign-in at the account page failed");
+            not_signed_in(request, &format!("{provider} did not say who you are."))
+        })?;
+    match identity {
+        Some(identity) => arrive(request, state, returning, &identity).await,
+        None => {
+            let text = format!("{provider} was told not to sign you in.");
+            Err(not_signed_in(request, &text).into())
+        }
+    }
+}
+
+fn not_signed_in(request: &HttpRequest, why: &str) -> HttpResponse {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let text = format!("{why} Open /account to try again.");
+    pages::message(request, status, "You are not signed in", &text)
 }
 
 /// Somebody is recognised: on to the list, with a fresh cookie.

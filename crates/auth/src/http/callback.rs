@@ -1,4 +1,4 @@
-//! `GET /callback`: GitHub sends the browser back.
+//! `GET /callback`: the identity provider sends the browser back.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Query};
@@ -8,13 +8,17 @@ use super::authorize::add_cookie;
 use super::{cookie, error, extract, limited, pages};
 use crate::app::AppState;
 use crate::flow::sign_in::{self, Returning};
-use crate::idp::{IdentityProvider, SignInState};
+use crate::idp::{Arrival, IdentityProvider, SignInState};
 use crate::limits::Limit;
 
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
     code: Option<String>,
     state: Option<String>,
+    /// Who sends it (RFC 9207).
+    iss: Option<String>,
+    /// Why there is no code.
+    error: Option<String>,
 }
 
 /// Finishes a sign-in, if the browser is the one in which the person agreed.
@@ -23,23 +27,28 @@ pub(crate) async fn callback(request: HttpRequest, state: Data<AppState>) -> err
     let parameters = Query::<Parameters>::from_query(request.query_string())
         .map_err(|_| error::wrong_browser(&request))?
         .into_inner();
-    let IdentityProvider::GitHub(github) = &state.provider else {
+    if let IdentityProvider::Local(_) = &state.provider {
         return Err(error::not_found().await.into());
-    };
+    }
     let returning = parameters
         .state
         .as_deref()
         .and_then(|text| returning(&request, &state, text))
         .ok_or_else(|| error::wrong_browser(&request))?;
+    let arrival = Arrival {
+        // A code beside an error is none.
+        outcome: match (parameters.code, parameters.error) {
+            (Some(code), None) => Ok(code),
+            (_, error) => Err(error),
+        },
+        issuer: parameters.iss,
+    };
     if super::account::is_returning(&request, &state, &returning).await? {
-        return super::account::from_github(&request, &state, github, &returning, parameters.code)
-            .await;
+        return super::account::from_provider(&request, &state, &returning, &arrival).await;
     }
-    let granted = match &parameters.code {
-        Some(code) => sign_in::with_github(&state, github, &returning, code).await,
-        None => Err(sign_in::refused_by_provider(&state, &returning).await),
-    }
-    .map_err(|problem| error::sign_in(&request, &state, problem))?;
+    let granted = sign_in::arrive(&state, &returning, &arrival)
+        .await
+        .map_err(|problem| error::sign_in(&request, &state, problem))?;
     let mut response = pages::go_back(&granted.request.redirect_uri, &granted.location, true);
     add_cookie(&mut response, &cookie::release(&state, &returning.state.id));
     Ok(response)

@@ -1,4 +1,4 @@
-//! `/login`: name and password, for the `local` identity provider.
+//! `/login`: name and password, for the `local` identity provider; the way on to that of `oidc`.
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
@@ -14,6 +14,7 @@ use crate::flow::password;
 use crate::flow::sign_in::{self, Returning};
 use crate::idp::IdentityProvider;
 use crate::idp::local::LocalError;
+use crate::idp::oidc::Oidc;
 use crate::limits::Limit;
 use crate::pages::LoginPage;
 
@@ -22,17 +23,35 @@ pub(crate) struct Parameters {
     state: String,
 }
 
-/// `GET`: the form.
+/// `GET`: the form, or the way on.
 pub(crate) async fn form(request: HttpRequest, state: Data<AppState>) -> error::Answer {
-    let IdentityProvider::Local(_) = &state.provider else {
+    if let IdentityProvider::GitHub(_) = &state.provider {
         return Err(error::not_found().await.into());
-    };
+    }
     limited::page(&request, &state, Limit::SignIn).await?;
     let returning = Query::<Parameters>::from_query(request.query_string())
         .ok()
         .and_then(|parameters| returning(&request, &state, &parameters.state))
         .ok_or_else(|| error::wrong_browser(&request))?;
-    show(&request, &state, &returning, "", None).await
+    match &state.provider {
+        IdentityProvider::Oidc(oidc) => leave(&request, &state, oidc, &returning).await,
+        _ => show(&request, &state, &returning, "", None).await,
+    }
+}
+
+async fn leave(
+    request: &HttpRequest,
+    state: &AppState,
+    oidc: &Oidc,
+    returning: &Returning,
+) -> error::Answer {
+    if super::account::is_returning(request, state, returning).await? {
+        return super::account::leave(request, state, oidc, returning).await;
+    }
+    let location = sign_in::leave(state, oidc, returning)
+        .await
+        .map_err(|problem| error::sign_in(request, state, problem))?;
+    Ok(pages::see_other(&location))
 }
 
 /// `POST`: name and password. A wrong one shows the form again.

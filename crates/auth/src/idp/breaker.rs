@@ -1,7 +1,10 @@
 //! Spares people the wait for an identity provider that is known to be away.
 
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::ProviderError;
 
 /// So many failures in a row mean that it is away.
 const FAILURES: u32 = 5;
@@ -31,6 +34,31 @@ impl Breaker {
     /// How long nobody is let through, if so. Changes nothing.
     pub(crate) fn outage(&self, now: Instant) -> Option<Duration> {
         self.state(|state| state.wait(now))
+    }
+
+    /// Puts a question for at most `limit`, or answers at once while the provider is known to be away.
+    pub(crate) async fn ask<T>(
+        &self,
+        limit: Duration,
+        question: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        if let Err(wait) = self.admit(Instant::now()) {
+            let why = format!("it is left alone for {} seconds", wait.as_secs() + 1);
+            return Err(ProviderError::unavailable(why));
+        }
+        let answer = tokio::time::timeout(limit, question)
+            .await
+            .unwrap_or_else(|_| {
+                let why = format!("no answer within {} seconds", limit.as_secs());
+                Err(ProviderError::unavailable(why))
+            });
+        match &answer {
+            Err(ProviderError::Unavailable { retry_after, .. }) => {
+                self.failed(Instant::now(), *retry_after);
+            }
+            _ => self.succeeded(),
+        }
+        answer
     }
 
     /// Lets one through, or tells how long not. After a pause the first one is the trial: until it is over, others wait.

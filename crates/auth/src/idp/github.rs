@@ -11,13 +11,13 @@ use oauth::Subject;
 use oauth::identity::Identity;
 use oauth::pkce::CodeVerifier;
 use oauth::token::DerivationKey;
-use reqwest::{StatusCode, header};
+use reqwest::header;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::SignInState;
 use super::breaker::Breaker;
+use super::{ProviderError, SignInState, answer};
 
 /// How long the questions of one sign-in may take together.
 const TIME_LIMIT: Duration = Duration::from_secs(6);
@@ -49,24 +49,6 @@ impl std::fmt::Debug for GitHub {
     }
 }
 
-/// Why GitHub did not tell who somebody is.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GitHubError {
-    /// It does not answer, or answers 5xx or 429.
-    #[error("GitHub does not answer: {why}")]
-    Unavailable {
-        why: String,
-        /// When it wants to be asked again, if it says so.
-        retry_after: Option<Duration>,
-    },
-    /// It refused the code: too old, used, or not ours.
-    #[error("GitHub refused the sign-in: {0}")]
-    Refused(String),
-    /// It answered something that cannot be understood.
-    #[error("GitHub answered something unexpected: {0}")]
-    Unexpected(String),
-}
-
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: Option<String>,
@@ -94,15 +76,9 @@ struct Team {
 
 impl GitHub {
     pub(crate) fn new(options: Options) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("mcp-oauth-gateway/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(3))
-            .timeout(Duration::from_secs(5))
-            .build()?;
         Ok(Self {
             options,
-            http,
+            http: super::http_client()?,
             breaker: Breaker::default(),
         })
     }
@@ -149,27 +125,13 @@ impl GitHub {
         state: &SignInState,
         key: &DerivationKey,
         wants_memberships: bool,
-    ) -> Result<Identity, GitHubError> {
-        if let Err(wait) = self.breaker.admit(Instant::now()) {
-            let why = format!("it is left alone for {} seconds", wait.as_secs() + 1);
-            return Err(unavailable(why));
-        }
-        let answer = tokio::time::timeout(
-            TIME_LIMIT,
-            self.ask_who(code, state, key, wants_memberships),
-        )
-        .await
-        .unwrap_or_else(|_| {
-            let seconds = TIME_LIMIT.as_secs();
-            Err(unavailable(format!("no answer within {seconds} seconds")))
-        });
-        match &answer {
-            Err(GitHubError::Unavailable { retry_after, .. }) => {
-                self.breaker.failed(Instant::now(), *retry_after);
-            }
-            _ => self.breaker.succeeded(),
-        }
-        answer
+    ) -> Result<Identity, ProviderError> {
+        self.breaker
+            .ask(
+                TIME_LIMIT,
+                self.ask_who(code, state, key, wants_memberships),
+            )
+            .await
     }
 
     async fn ask_who(
@@ -178,12 +140,12 @@ impl GitHub {
         state: &SignInState,
         key: &DerivationKey,
         wants_memberships: bool,
-    ) -> Result<Identity, GitHubError> {
+    ) -> Result<Identity, ProviderError> {
         let token = self.exchange(code, state, key).await?;
         let user: User = self.ask("user", &token).await?;
         let owner = |kind: &str, id: u64| {
             Subject::parse(&format!("{kind}:{id}"))
-                .map_err(|error| GitHubError::Unexpected(error.to_string()))
+                .map_err(|error| ProviderError::Unexpected(error.to_string()))
         };
         let mut memberships = BTreeMap::new();
         if wants_memberships {
@@ -203,7 +165,7 @@ impl GitHub {
             && user.login.len() <= 100
             && user.login.bytes().all(|b| b.is_ascii_graphic());
         if !is_login {
-            return Err(GitHubError::Unexpected(
+            return Err(ProviderError::Unexpected(
                 "a login that is no login".to_owned(),
             ));
         }
@@ -218,7 +180,7 @@ impl GitHub {
         code: &str,
         state: &SignInState,
         key: &DerivationKey,
-    ) -> Result<Secret, GitHubError> {
+    ) -> Result<Secret, ProviderError> {
         let verifier = verifier(&state.expose(), key);
         let mut form = vec![
             ("client_id", self.options.client_id.as_str()),
@@ -234,11 +196,11 @@ impl GitHub {
             .post(endpoint(&self.options.url, "login/oauth/access_token"))
             .header(header::ACCEPT, "application/json")
             .form(&form);
-        let answer: TokenAnswer = read(request).await?;
+        let answer: TokenAnswer = answer::ask(request, ANSWER_LIMIT).await?;
         match (answer.access_token, answer.error) {
             (Some(token), None) if !token.is_empty() => Ok(Secret::new(token)),
-            (_, Some(error)) => Err(GitHubError::Refused(oauth::error::description(&error))),
-            _ => Err(GitHubError::Unexpected(
+            (_, Some(error)) => Err(ProviderError::Refused(oauth::error::description(&error))),
+            _ => Err(ProviderError::Unexpected(
                 "neither a token nor an error".to_owned(),
             )),
         }
@@ -249,7 +211,7 @@ impl GitHub {
         &self,
         path: &str,
         token: &Secret,
-    ) -> Result<Vec<T>, GitHubError> {
+    ) -> Result<Vec<T>, ProviderError> {
         let mut rows = Vec::new();
         for page in 1..=MAX_PAGES {
             let path = format!("{path}?per_page={PAGE}&page={page}");
@@ -263,13 +225,17 @@ impl GitHub {
         Ok(rows)
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &str, token: &Secret) -> Result<T, GitHubError> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: &Secret,
+    ) -> Result<T, ProviderError> {
         let request = self
             .http
             .get(endpoint(&self.options.api_url, path))
             .header(header::ACCEPT, "application/vnd.github+json")
             .bearer_auth(token.expose());
-        read(request).await
+        answer::ask(request, ANSWER_LIMIT).await
     }
 }
 
@@ -281,47 +247,4 @@ pub(super) fn endpoint(base: &Url, path: &str) -> Url {
 /// 43 characters of base64url are a verifier (RFC 7636 section 4.1).
 fn verifier(state: &str, key: &DerivationKey) -> Option<CodeVerifier> {
     CodeVerifier::parse(&key.derive("github code verifier", state))
-}
-
-fn unavailable(why: impl Into<String>) -> GitHubError {
-    GitHubError::Unavailable {
-        why: why.into(),
-        retry_after: None,
-    }
-}
-
-/// `Retry-After` in seconds (RFC 9110 section 10.2.3); GitHub sends no dates.
-fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    Some(Duration::from_secs(seconds.trim().parse().ok()?))
-}
-
-/// Sends a request and reads the JSON of its answer, in bounds. Errors never carry the URL, which may hold a code.
-async fn read<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, GitHubError> {
-    let broken = |error: reqwest::Error| unavailable(error.without_url().to_string());
-    let mut response = request.send().await.map_err(broken)?;
-    let status = response.status();
-    let retry_after = retry_after(response.headers());
-    // A rate limit of GitHub is a 429, or a 403 with Retry-After.
-    let is_limited = status == StatusCode::TOO_MANY_REQUESTS
-        || (status == StatusCode::FORBIDDEN && retry_after.is_some());
-    if is_limited || status.is_server_error() {
-        return Err(GitHubError::Unavailable {
-            why: format!("status {status}"),
-            retry_after,
-        });
-    }
-    if !status.is_success() {
-        return Err(GitHubError::Refused(format!("status {status}")));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_LIMIT {
-            return Err(GitHubError::Unexpected(format!(
-                "more than {ANSWER_LIMIT} bytes"
-            )));
-        }
-    }
-    serde_json::from_slice(&body).map_err(|error| GitHubError::Unexpected(error.to_string()))
 }

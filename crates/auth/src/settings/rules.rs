@@ -25,7 +25,7 @@ pub(super) fn rules(
     lifetimes: TokenLifetimes,
 ) -> Result<Rules, ConfigError> {
     let config = &loaded.config;
-    let mut rules = Rules::new(people, lifetimes);
+    let mut rules = Rules::new(people.clone(), lifetimes);
     for name in sites.services() {
         let mut written = config
             .services
@@ -33,7 +33,7 @@ pub(super) fn rules(
             .cloned()
             .unwrap_or_default();
         from_environment(loaded, environment, name, &mut written)?;
-        rules = rules.with_service(name.clone(), service(loaded, name, &written)?);
+        rules = rules.with_service(name.clone(), service(loaded, name, &written, &people)?);
     }
     for (id, written) in &config.client_rules {
         let key = format!("client_rules.{id}");
@@ -54,7 +54,7 @@ pub(super) fn rules(
     Ok(rules)
 }
 
-/// `MCP_<NAME>_USERS`, `_ORGS`, `_TEAMS`, `_SCOPES` (with commas) and `_PUBLIC` count before the file.
+/// `MCP_<NAME>_USERS`, `_ORGS`, `_TEAMS`, `_GROUPS`, `_SCOPES` (with commas) and `_PUBLIC` count before the file.
 fn from_environment(
     loaded: &Loaded<Config>,
     environment: &Environment,
@@ -78,6 +78,7 @@ fn from_environment(
     written.users = list("USERS").or(written.users.take());
     written.orgs = list("ORGS").or(written.orgs.take());
     written.teams = list("TEAMS").or(written.teams.take());
+    written.groups = list("GROUPS").or(written.groups.take());
     if let Some(scopes) = list("SCOPES") {
         written.scopes = scopes;
     }
@@ -95,6 +96,7 @@ fn service(
     loaded: &Loaded<Config>,
     name: &ServiceName,
     written: &config::Service,
+    general: &AccessPolicy,
 ) -> Result<ServiceRules, ConfigError> {
     let key = |member: &str| format!("services.{name}.{member}");
     let scopes = ScopeSet::parse(&written.scopes.join(" "))
@@ -103,17 +105,31 @@ fn service(
         let wrong = "holds offline_access, which says how long a client stays signed in and opens no service";
         return Err(loaded.invalid(&key("scopes"), wrong));
     }
-    let has_list = written.users.is_some() || written.orgs.is_some() || written.teams.is_some();
+    let is_oidc = loaded.config.identity_provider == "oidc";
+    let (of_github, of_oidc) = (
+        written.orgs.is_some() || written.teams.is_some(),
+        written.groups.is_some(),
+    );
+    if is_oidc && of_github {
+        let wrong = "is about GitHub; with the oidc provider write groups";
+        return Err(loaded.invalid(&key("orgs"), wrong));
+    }
+    if !is_oidc && of_oidc {
+        let wrong = "is for the oidc provider; with GitHub write orgs or teams";
+        return Err(loaded.invalid(&key("groups"), wrong));
+    }
+    let has_list = written.users.is_some() || of_github || of_oidc;
     if written.public && has_list {
         let wrong = "goes together with no list: a public service asks nobody who they are";
         return Err(loaded.invalid(&key("public"), wrong));
     }
     let people = has_list.then(|| {
         let of = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-        AccessPolicy::new(&of(&written.users), &of(&written.orgs), &of(&written.teams))
+        let lists = [&written.orgs, &written.teams, &written.groups];
+        general.alike(&of(&written.users), &lists.map(of).concat())
     });
     if people.as_ref().is_some_and(AccessPolicy::is_empty) {
-        let wrong = "admits nobody; leave users, orgs and teams out to admit everybody who may come in at all, or set enabled = false";
+        let wrong = "admits nobody; leave users, orgs, teams and groups out to admit everybody who may come in at all, or set enabled = false";
         return Err(loaded.invalid(&key("users"), wrong));
     }
     let mut rules = ServiceRules::needing(&scopes);

@@ -17,6 +17,8 @@ use testkit::network;
 use testkit::person::{Credentials, Person};
 use url::Url;
 
+use crate::openid::{self, OpenId};
+
 const PASSWORD: &str = "correct horse battery staple";
 const VERIFIER: &str = "verifier-0123456789-verifier-0123456789-verifier";
 
@@ -78,6 +80,11 @@ pub(crate) fn address() -> (u16, Url) {
     (port, issuer)
 }
 
+fn clock() -> Arc<ManualClock> {
+    let start = Timestamp::from_second(1_800_000_000).unwrap();
+    Arc::new(ManualClock::at(start))
+}
+
 impl Gateway {
     /// Ada and Bob, known by their passwords.
     pub(crate) async fn local(changes: &[(&str, &str)]) -> Self {
@@ -114,7 +121,32 @@ impl Gateway {
         (gateway, github)
     }
 
+    /// A provider of OpenID Connect, with the same clock.
+    pub(crate) async fn openid(changes: &[(&str, &str)]) -> (Self, OpenId) {
+        let (port, issuer) = address();
+        let clock = clock();
+        let openid = OpenId::start(&issuer.join("/callback").unwrap(), Arc::clone(&clock));
+        let provider = [
+            ("IDENTITY_PROVIDER", "oidc"),
+            ("OIDC_ISSUER", openid.issuer.as_str()),
+            ("OIDC_CLIENT_ID", openid::CLIENT_ID),
+            ("OIDC_CLIENT_SECRET", openid::CLIENT_SECRET),
+        ];
+        let settings = [&provider, changes].concat();
+        let gateway = Self::start_at(port, issuer, &settings, clock).await;
+        (gateway, openid)
+    }
+
     pub(crate) async fn start(port: u16, issuer: Url, provider: &[(&str, &str)]) -> Self {
+        Self::start_at(port, issuer, provider, clock()).await
+    }
+
+    async fn start_at(
+        port: u16,
+        issuer: Url,
+        provider: &[(&str, &str)],
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let port = port.to_string();
         let mut settings = vec![
             ("DOMAIN", "localhost"),
@@ -133,9 +165,6 @@ impl Gateway {
             settings.retain(|(known, _)| known != name);
             settings.push((name, value));
         }
-        let clock = Arc::new(ManualClock::at(
-            Timestamp::from_second(1_800_000_000).unwrap(),
-        ));
         let network = Arc::new(Nowhere);
         auth::testing::start(&settings, network, Arc::clone(&clock) as Arc<dyn Clock>)
             .await

@@ -9,5 +9,9 @@
 
 mod gateway;
 
+mod openid;
+
 mod account;
 mod membership;
+mod oidc;
+mod oidc_attacks;
