@@ -98,6 +98,7 @@ section! {
     /// How long what is known of people counts.
     People {
         membership_lifetime: Seconds = Seconds::new(7 * 24 * 3600),
+        consent_lifetime: Seconds = Seconds::new(90 * 24 * 3600),
     }
     /// Names and password hashes of the `local` identity provider.
     Local { users: Option<Secret> = None }
@@ -309,6 +310,7 @@ pub const SETTINGS: &[Setting] = &[
         .how("Set ALLOWED_OIDC_USERS=your-login (or a verified e-mail address, or sub:VALUE), or ALLOWED_OIDC_GROUPS; * admits everybody whom the provider knows"),
     Setting::list("ALLOWED_OIDC_GROUPS", "oidc.allowed_groups", "the groups of OIDC_GROUPS_CLAIM whose members may come in"),
     Setting::seconds("MEMBERSHIP_LIFETIME", "people.membership_lifetime", "who came in by an organisation, team or group signs in again after this, unless GITHUB_ORG_TOKEN confirms the membership"),
+    Setting::seconds("CONSENT_LIFETIME", "people.consent_lifetime", "how long a person who wants so is not asked again by the same browser for the same client, service and permissions; 0 = everybody is asked each time"),
     Setting::text("LOCAL_USERS", "local.users", "people of the local provider: name:hash, separated by white space")
         .secret()
         .how("Make a hash with: mcp-auth hash-password"),

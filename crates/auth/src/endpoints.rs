@@ -134,7 +134,7 @@ pub const PUBLIC: &[Endpoint] = &[
     endpoint(
         "/login",
         &["GET", "POST"],
-        "Name and password, with the identity provider `local`.",
+        "Name and password with the identity provider `local`, the way on with `oidc`.",
         "",
     ),
     endpoint(
@@ -157,6 +157,12 @@ pub const PUBLIC: &[Endpoint] = &[
         "",
     ),
     endpoint("/account/revoke", POST, "Ends one grant.", ""),
+    endpoint(
+        "/account/forget",
+        POST,
+        "Forgets one remembered consent: the person is asked again.",
+        "",
+    ),
     endpoint(
         "/account/revoke-all",
         POST,
@@ -211,6 +217,18 @@ pub const ADMINISTRATION: &[Endpoint] = &[
         "/admin/users/{subject}/pins",
         &["DELETE"],
         "Frees the pinned names of a person.",
+        "",
+    ),
+    endpoint(
+        "/admin/users/{subject}/consents",
+        &["GET", "DELETE"],
+        "What a person is not asked again; its end is that they are.",
+        "",
+    ),
+    endpoint(
+        "/admin/users/{subject}/consents/{id}",
+        &["DELETE"],
+        "Forgets one remembered consent.",
         "",
     ),
     endpoint("/admin/users/{subject}", GET, "One person.", ""),

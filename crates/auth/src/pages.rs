@@ -13,6 +13,8 @@ pub(crate) struct ConsentPage<'a> {
     /// Where the browser goes afterwards; the largest text of the page.
     pub(crate) destination: &'a str,
     pub(crate) is_loopback: bool,
+    /// How long the answer could be remembered, in words.
+    pub(crate) remembered_for: Option<String>,
     pub(crate) service: &'a str,
     pub(crate) resource: &'a str,
     /// What the client may do, in words.
@@ -39,7 +41,21 @@ pub(crate) struct LoginPage<'a> {
 pub(crate) struct AccountPage<'a> {
     pub(crate) login: &'a str,
     pub(crate) grants: Vec<GrantLine>,
+    pub(crate) consents: Vec<ConsentLine>,
     pub(crate) csrf: &'a str,
+}
+
+/// What need not be agreed to again, in words.
+pub(crate) struct ConsentLine {
+    pub(crate) id: String,
+    pub(crate) client_name: String,
+    /// Who answers for the name, if the client is known by a document there.
+    pub(crate) client_host: Option<String>,
+    pub(crate) service: String,
+    pub(crate) scope: String,
+    /// Where the browser goes afterwards.
+    pub(crate) destination: String,
+    pub(crate) until: String,
 }
 
 /// One client with one service, in words.

@@ -77,6 +77,15 @@ pub(crate) fn private(config: &mut ServiceConfig) {
         .service(
             administration("/users/{subject}/pins").route(web::delete().to(admin::forget_pins)),
         )
+        .service(
+            administration("/users/{subject}/consents")
+                .route(web::get().to(admin::consents))
+                .route(web::delete().to(admin::forget_consents)),
+        )
+        .service(
+            administration("/users/{subject}/consents/{id}")
+                .route(web::delete().to(admin::forget_consent)),
+        )
         .service(read("/users/{subject}").with(admin::user))
         .default_service(web::to(error::not_found));
     config.service(admin);
@@ -99,6 +108,7 @@ fn people(config: &mut ServiceConfig) {
     own(get("/account").with(account::show));
     own(post("/account/sign-in", account::sign_in));
     own(post("/account/revoke", account::revoke));
+    own(post("/account/forget", account::forget));
     own(post("/account/revoke-all", account::revoke_all));
     own(post("/account/sign-out", account::sign_out));
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorize::AuthorizeRequest;
 use crate::client_metadata::ClientMetadata;
 use crate::entropy::Entropy;
-use crate::id::AuthorizationId;
+use crate::id::{AuthorizationId, BrowserId, Subject};
 use crate::secret::{BrowserCookie, FormToken, Hashed, Plain, State};
 
 /// How long a sign-in may take, in seconds.
@@ -29,7 +29,30 @@ pub struct Authorization {
     pub document: Option<ClientMetadata>,
     /// When the person must have finished.
     pub expires_at: Timestamp,
+    /// The person wants the consent remembered.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub remember: bool,
+    /// The person was not asked, because of what they agreed to before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalled: Option<Recalled>,
+    /// Nobody may be asked (`prompt=none`).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_silent: bool,
     stage: Stage,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Why a person was not asked. Whoever is recognised in the end must be this person, or is asked after all.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Recalled {
+    /// Who agreed before.
+    pub subject: Subject,
+    /// In which browser.
+    pub browser: BrowserId,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -84,10 +107,33 @@ impl Authorization {
             request,
             document: None,
             expires_at: crate::after(now, LIFETIME),
+            remember: false,
+            recalled: None,
+            is_silent: false,
             stage: Stage::AwaitingConsent {
                 cookie: secrets.cookie.hash(),
                 form: secrets.form.hash(),
             },
+        };
+        (authorization, secrets)
+    }
+
+    /// Starts a sign-in for which nobody is asked: the identity provider comes next.
+    pub fn recall(
+        request: AuthorizeRequest,
+        recalled: Recalled,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> (Self, IdentitySecrets) {
+        let (authorization, _) = Self::start(request, now, entropy);
+        let secrets = IdentitySecrets::generate(entropy);
+        let authorization = Self {
+            recalled: Some(recalled),
+            stage: Stage::AwaitingIdentity {
+                cookie: secrets.cookie.hash(),
+                state: secrets.state.hash(),
+            },
+            ..authorization
         };
         (authorization, secrets)
     }
@@ -117,9 +163,11 @@ impl Authorization {
         mut self,
         cookie: &Plain<BrowserCookie>,
         form: &Plain<FormToken>,
+        remember: bool,
         secrets: &IdentitySecrets,
     ) -> Result<Self, WrongBrowser> {
         self.check_consent(cookie, form)?;
+        self.remember = remember;
         self.stage = Stage::AwaitingIdentity {
             cookie: secrets.cookie.hash(),
             state: secrets.state.hash(),

@@ -16,6 +16,17 @@ use crate::rules::Rules;
 use crate::scope::ScopeSet;
 use crate::site::Sites;
 
+/// Whether the person is asked (`prompt`, OpenID Connect Core section 3.1.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prompt {
+    /// Unless they agreed to the same before and wanted it remembered.
+    IfNeeded,
+    /// In any case.
+    Always,
+    /// In no case: what needs an answer fails.
+    Never,
+}
+
 /// Longest `state` that is carried, in bytes.
 pub const MAX_STATE: usize = 2048;
 
@@ -30,6 +41,7 @@ pub struct AuthorizeParams {
     scope: Option<String>,
     code_challenge: Option<String>,
     code_challenge_method: Option<String>,
+    prompt: Option<String>,
     resource: Vec<String>,
     /// Names that came more than once.
     repeated: Vec<&'static str>,
@@ -149,6 +161,7 @@ impl AuthorizeParams {
                 "code_challenge_method" => {
                     (&mut params.code_challenge_method, "code_challenge_method")
                 }
+                "prompt" => (&mut params.prompt, "prompt"),
                 "resource" => {
                     params.resource.push(value);
                     continue;
@@ -188,6 +201,16 @@ impl AuthorizeParams {
             return Err(mismatch());
         }
         RedirectUri::parse(text).map_err(|_| mismatch())
+    }
+
+    /// Whether the person is asked. A value that is not known here is one more reason to ask.
+    #[must_use]
+    pub fn prompt(&self) -> Prompt {
+        match self.prompt.as_deref().map(str::trim) {
+            None => Prompt::IfNeeded,
+            Some("none") => Prompt::Never,
+            Some(_) => Prompt::Always,
+        }
     }
 
     /// Checks everything else. Scopes that are not to be had are dropped, not refused (RFC 6749 section 3.3 lets a server do
@@ -266,6 +289,13 @@ impl AuthorizeParams {
         }
         if !matches!(self.response_mode.as_deref(), None | Some("query")) {
             return Err((ErrorCode::InvalidRequest, "response_mode must be query"));
+        }
+        let mut prompts = self.prompt.iter().flat_map(|text| text.split_whitespace());
+        if self.prompt() != Prompt::Never && prompts.any(|prompt| prompt == "none") {
+            return Err((
+                ErrorCode::InvalidRequest,
+                "prompt=none goes together with nothing else",
+            ));
         }
         if self.code_challenge.is_none() {
             return Err((

@@ -19,6 +19,10 @@ pub enum ErrorCode {
     InvalidTarget,
     /// The person or the gateway said no (RFC 6749 section 4.1.2.1).
     AccessDenied,
+    /// Nobody may be asked, and the person has not agreed before (OpenID Connect Core section 3.1.2.6).
+    ConsentRequired,
+    /// Nobody may be asked, and the identity provider does not know the person without (OpenID Connect Core section 3.1.2.6).
+    LoginRequired,
     /// Only `code` is offered (RFC 6749 section 4.1.2.1).
     UnsupportedResponseType,
     /// Something broke here (RFC 6749 section 4.1.2.1).
@@ -45,7 +49,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, for tables.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -54,6 +58,8 @@ impl ErrorCode {
         Self::InvalidScope,
         Self::InvalidTarget,
         Self::AccessDenied,
+        Self::ConsentRequired,
+        Self::LoginRequired,
         Self::UnsupportedResponseType,
         Self::ServerError,
         Self::TemporarilyUnavailable,
@@ -79,6 +85,8 @@ impl ErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::AccessDenied => "access_denied",
+            Self::ConsentRequired => "consent_required",
+            Self::LoginRequired => "login_required",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -123,6 +131,14 @@ impl ErrorCode {
             Self::AccessDenied => (
                 "The person or the gateway said no.",
                 "RFC 6749 section 4.1.2.1",
+            ),
+            Self::ConsentRequired => (
+                "Nobody may be asked (`prompt=none`), and the person has not agreed before.",
+                "OpenID Connect Core section 3.1.2.6",
+            ),
+            Self::LoginRequired => (
+                "Nobody may be asked (`prompt=none`), and the identity provider would have to.",
+                "OpenID Connect Core section 3.1.2.6",
             ),
             Self::UnsupportedResponseType => {
                 ("Only `code` is offered.", "RFC 6749 section 4.1.2.1")

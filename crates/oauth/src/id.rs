@@ -98,6 +98,20 @@ id!(
     |text| is_base64url(text, 22)
 );
 id!(
+    /// Names a browser in which a person had consent remembered: 128 random bits in base64url.
+    BrowserId,
+    "browser id",
+    "22 characters of base64url",
+    |text| is_base64url(text, 22)
+);
+id!(
+    /// Names a consent that is remembered: a hash of who agreed to what, in base64url.
+    ConsentId,
+    "consent id",
+    "43 characters of base64url",
+    |text| is_base64url(text, 43)
+);
+id!(
     /// Names one access token (`jti`, RFC 7519 section 4.1.7): 128 random bits in base64url.
     TokenId,
     "token id",
@@ -150,7 +164,7 @@ macro_rules! generate {
         }
     )*};
 }
-generate!(SessionId, AuthorizationId, TokenId, KeyId);
+generate!(SessionId, AuthorizationId, TokenId, KeyId, BrowserId);
 
 /// What the subject of a client begins with. No identity provider has this name, so the two can never be equal.
 const CLIENT_PREFIX: &str = "client:";
@@ -165,6 +179,13 @@ impl Subject {
     #[must_use]
     pub fn is_client(&self) -> bool {
         self.0.starts_with(CLIENT_PREFIX)
+    }
+}
+
+impl ConsentId {
+    /// Takes a SHA-256 in base64url.
+    pub(crate) const fn of_hash(hash: String) -> Self {
+        Self(hash)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod client;
 pub mod client_document;
 pub mod client_metadata;
 pub mod clock;
+pub mod consent;
 pub mod device;
 pub mod entropy;
 pub mod error;

@@ -40,6 +40,8 @@ kind! {
     BrowserCookie = "mcp_bc_";
     /// The anti-CSRF token of a form.
     FormToken = "mcp_ft_";
+    /// What the cookie of a browser holds in which a person had consent remembered.
+    RememberedCookie = "mcp_rb_";
     /// The `state` sent to the identity provider.
     State = "mcp_st_";
     /// An authorization code (RFC 6749 section 4.1.2).

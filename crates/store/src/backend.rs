@@ -28,6 +28,8 @@ pub enum Kind {
     Person,
     /// What a person agreed to for one client.
     Consent,
+    /// A browser in which a person had consent remembered.
+    Browser,
     /// A device that waits for a person.
     Device,
     /// A browser that is signed in at `/account`, or on its way there.
@@ -47,7 +49,8 @@ impl Kind {
                 Kind::Pin => Some(Kind::Session),
                 Kind::Session => Some(Kind::Person),
                 Kind::Person => Some(Kind::Consent),
-                Kind::Consent => Some(Kind::Device),
+                Kind::Consent => Some(Kind::Browser),
+                Kind::Browser => Some(Kind::Device),
                 Kind::Device => Some(Kind::Account),
                 Kind::Account => Some(Kind::KeyRing),
                 Kind::KeyRing => None,
@@ -66,6 +69,7 @@ impl Kind {
             Self::Session => "session",
             Self::Person => "person",
             Self::Consent => "consent",
+            Self::Browser => "browser",
             Self::Device => "device",
             Self::Account => "account",
             Self::KeyRing => "keyring",

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use oauth::client::Client;
+use oauth::consent::Consent;
 use oauth::session::Session;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -582,7 +583,12 @@ fn entries(key: &Key, record: &Record) -> Result<Vec<(Index, Option<Timestamp>)>
             read::<SealedKeyRing>(key, record)?;
             Vec::new()
         }
-        Kind::Authorization | Kind::Pin | Kind::Consent | Kind::Device | Kind::Account => {
+        Kind::Consent => {
+            let consent: Consent = read(key, record)?;
+            let of_person = Index::ConsentsOfPerson(consent.subject.to_string());
+            vec![(of_person, end)]
+        }
+        Kind::Authorization | Kind::Pin | Kind::Browser | Kind::Device | Kind::Account => {
             Vec::new()
         }
     })

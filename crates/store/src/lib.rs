@@ -5,6 +5,7 @@ mod administration;
 mod backend;
 mod backup;
 mod clients;
+mod consents;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod counters;

@@ -28,21 +28,22 @@ impl Store {
             .await
     }
 
-    /// The person approved in the browser that holds `cookie` and `form`; from now on only `secrets` count. One approval
+    /// The person approved, and perhaps wants that remembered, in the browser that holds `cookie` and `form`; from now on only `secrets` count. One approval
     /// wins, a second one is [`WrongBrowser`].
     pub async fn approve_sign_in(
         &self,
         id: &AuthorizationId,
         cookie: &Plain<BrowserCookie>,
         form: &Plain<FormToken>,
+        remember: bool,
         secrets: &IdentitySecrets,
         now: Timestamp,
     ) -> Result<Result<Authorization, WrongBrowser>, StoreError> {
         self.records()
             .update(id.as_str(), now, |stored: Option<Authorization>| {
-                let approved = stored
-                    .ok_or(WrongBrowser)
-                    .and_then(|authorization| authorization.approve(cookie, form, secrets));
+                let approved = stored.ok_or(WrongBrowser).and_then(|authorization| {
+                    authorization.approve(cookie, form, remember, secrets)
+                });
                 match approved {
                     Ok(approved) => {
                         let end = approved.expires_at;

@@ -12,8 +12,8 @@ use url::Url;
 
 use super::client::AdminClient;
 use super::view::{
-    ClientView, CreatedClient, Ended, KeyView, NewClient, Purged, RotationView, SessionView, Stats,
-    UserView,
+    ClientView, ConsentView, CreatedClient, Ended, KeyView, NewClient, Purged, RotationView,
+    SessionView, Stats, UserView,
 };
 
 /// How a command talks.
@@ -43,7 +43,7 @@ pub(crate) enum Admin {
         #[command(subcommand)]
         command: Option<Sessions>,
     },
-    /// People who have signed in: list, show, revoke everything, forget the pinned name.
+    /// People who have signed in: list, show, revoke everything, forget the pinned name or remembered consents.
     Users {
         #[command(subcommand)]
         command: Option<Users>,
@@ -133,6 +133,15 @@ pub(crate) enum Users {
     },
     /// Let the name of a person on the allow-list belong to whoever comes in by it next.
     ForgetPin { user: String },
+    /// What a person need not agree to again, because they wanted their consent remembered.
+    Consents { user: String },
+    /// Ask a person again: forget one remembered consent, or all of theirs.
+    ForgetConsents {
+        user: String,
+        /// Its id [default: all].
+        #[arg(allow_hyphen_values = true)]
+        id: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -356,6 +365,32 @@ async fn users(
             said(manner, &freed, || match &freed.ended[..] {
                 [] => format!("no name belongs to {subject}"),
                 names => format!("free again: {}", names.join(", ")),
+            })
+        }
+        Users::Consents { user } => {
+            let subject = subject(service, user).await?;
+            let path = ["users", &subject, "consents"];
+            let listed = service.list(&path, &[], usize::MAX).await?;
+            let heads = ["ID", "CLIENT", "SERVICE", "SCOPE", "UNTIL"];
+            list(manner, listed, heads, |consent: &ConsentView| {
+                [
+                    consent.id.clone(),
+                    consent.client_id.clone(),
+                    consent.service.clone(),
+                    consent.scope.clone(),
+                    time(consent.expires_at),
+                ]
+            })
+        }
+        Users::ForgetConsents { user, id } => {
+            let subject = subject(service, user).await?;
+            confirm(manner, &format!("Ask {subject} again?"))?;
+            let mut path = vec!["users", &subject, "consents"];
+            path.extend(id.as_deref());
+            let forgotten: Ended = service.delete(&path).await?;
+            said(manner, &forgotten, || match &forgotten.ended[..] {
+                [] => format!("nothing was remembered of {subject}"),
+                ids => format!("forgotten: {}", ids.join(", ")),
             })
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oauth::client::Client;
+use oauth::consent::Consent;
 use oauth::key_ring::KeyState;
 use oauth::operator::OperatorRights;
 use oauth::session::SessionState;
@@ -162,6 +163,32 @@ impl UserView {
             first_seen_at: person.first_seen_at,
             revoked_up_to: person.sessions_count_from,
             pinned_names: pins,
+        }
+    }
+}
+
+/// A consent that a person wanted remembered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ConsentView {
+    pub(crate) id: String,
+    pub(crate) client_id: String,
+    pub(crate) service: String,
+    pub(crate) scope: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) given_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl ConsentView {
+    pub(crate) fn new(consent: &Consent) -> Self {
+        Self {
+            id: consent.id.to_string(),
+            client_id: consent.client_id.to_string(),
+            service: consent.service.to_string(),
+            scope: consent.scope.to_string(),
+            redirect_uri: consent.redirect_uri.as_str().to_owned(),
+            given_at: consent.given_at,
+            expires_at: consent.expires_at,
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use oauth::account::{AccountSession, Holder};
 use oauth::client_document::DocumentUrl;
+use oauth::consent::Consent;
 use oauth::identity::Identity;
 use oauth::secret::{BrowserCookie, Plain};
 use oauth::session::{Revocation, Session};
-use oauth::{AuthorizationId, SessionId};
+use oauth::{AuthorizationId, ClientId, SessionId};
 use store::{Event, SessionFilter, StoreError};
 use subtle::ConstantTimeEq as _;
 
+use super::remembered;
 use super::sign_in::Returning;
 use crate::app::AppState;
 use crate::idp::SignInState;
@@ -143,15 +145,42 @@ pub(crate) async fn holder(
     Ok(counts.then_some(holder))
 }
 
-/// What somebody granted, as far as it still counts.
-pub(crate) struct Grant {
-    pub(crate) session: Session,
+/// What somebody granted or had remembered, as far as it still counts, with what its client calls itself.
+pub(crate) struct Known<T> {
+    pub(crate) what: T,
     pub(crate) client_name: String,
     pub(crate) client_host: Option<String>,
 }
 
+async fn known<T>(state: &AppState, what: T, id: &ClientId) -> Result<Known<T>, StoreError> {
+    let now = state.clock.now();
+    let client = state.policy.client(&state.store, id, now).await?;
+    let document = DocumentUrl::parse(id, &state.sites).ok();
+    Ok(Known {
+        what,
+        client_name: client.map_or_else(String::new, |client| client.metadata.client_name),
+        client_host: document.map(|document| document.host().to_owned()),
+    })
+}
+
+/// What somebody need not agree to again, the newest first.
+pub(crate) async fn consents(
+    state: &AppState,
+    holder: &Holder,
+) -> Result<Vec<Known<Consent>>, StoreError> {
+    let mut consents = Vec::new();
+    for consent in remembered::list(state, &holder.subject).await? {
+        let id = consent.client_id.clone();
+        consents.push(known(state, consent, &id).await?);
+    }
+    Ok(consents)
+}
+
 /// What somebody granted and what still counts, the newest first. At most 1000 sessions are looked at.
-pub(crate) async fn grants(state: &AppState, holder: &Holder) -> Result<Vec<Grant>, StoreError> {
+pub(crate) async fn grants(
+    state: &AppState,
+    holder: &Holder,
+) -> Result<Vec<Known<Session>>, StoreError> {
     let now = state.clock.now();
     let filter = SessionFilter::Person(holder.subject.clone());
     let (mut grants, mut after, mut seen) = (Vec::new(), None, 0);
@@ -167,24 +196,19 @@ pub(crate) async fn grants(state: &AppState, holder: &Holder) -> Result<Vec<Gran
                 continue;
             }
             let id = session.client_id.clone();
-            let client = state.policy.client(&state.store, &id, now).await?;
-            let document = DocumentUrl::parse(&id, &state.sites).ok();
-            grants.push(Grant {
-                client_name: client.map_or_else(String::new, |client| client.metadata.client_name),
-                client_host: document.map(|document| document.host().to_owned()),
-                session,
-            });
+            grants.push(known(state, session, &id).await?);
         }
         match next {
             Some(next) if seen < MOST => after = Some(next),
             _ => break,
         }
     }
-    grants.sort_by_key(|grant| std::cmp::Reverse(grant.session.created_at));
+    grants.sort_by_key(|grant| std::cmp::Reverse(grant.what.created_at));
     Ok(grants)
 }
 
-/// Ends one grant, if it is theirs. What is not changes nothing.
+/// Ends one grant, if it is theirs, and what was remembered for it: its client asks anew, and so does the page. What is not theirs
+/// changes nothing.
 pub(crate) async fn revoke(
     state: &AppState,
     holder: &Holder,
@@ -192,9 +216,11 @@ pub(crate) async fn revoke(
 ) -> Result<(), StoreError> {
     let now = state.clock.now();
     let session = state.store.session(id, now).await?;
-    if session.is_none_or(|session| session.person.subject != holder.subject) {
+    let Some(session) = session.filter(|session| session.person.subject == holder.subject) else {
         return Ok(());
-    }
+    };
+    let of_grant = (&session.client_id, &session.service);
+    remembered::withdraw_all(state, &holder.subject, Some(of_grant)).await?;
     let lifetime = state.policy.rules().longest_access_token();
     state
         .store

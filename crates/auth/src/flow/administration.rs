@@ -1,6 +1,7 @@
 //! What the operator asks for. Whatever is ended here is forgotten by `/verify` before the answer.
 
 use oauth::client::Client;
+use oauth::id::ConsentId;
 use oauth::key_ring::Rotation;
 use oauth::operator::{OperatorClientName, OperatorRights};
 use oauth::session::Revocation;
@@ -8,10 +9,11 @@ use oauth::{ClientId, SessionId, Subject};
 use store::{Event, SessionFilter, StoreError};
 
 use crate::admin::view::{
-    ClientView, CreatedClient, KeyView, NewClient, Page, Purged, RotationView, SessionView, Stats,
-    UserView,
+    ClientView, ConsentView, CreatedClient, KeyView, NewClient, Page, Purged, RotationView,
+    SessionView, Stats, UserView,
 };
 use crate::app::AppState;
+use crate::flow::remembered;
 use crate::keys::KeyError;
 
 /// How many records are looked at in one bite where all of them are.
@@ -210,6 +212,35 @@ pub(crate) async fn forget_pins(
             "a name on the allow-list belongs to nobody now");
     }
     Ok(freed)
+}
+
+/// What a person wanted remembered and what counts.
+pub(crate) async fn consents(
+    state: &AppState,
+    subject: &Subject,
+) -> Result<Page<ConsentView>, AdminError> {
+    let consents = remembered::list(state, subject).await?;
+    Ok(Page {
+        items: consents.iter().map(ConsentView::new).collect(),
+        next: None,
+    })
+}
+
+/// Forgets what a person wanted remembered: they are asked again. One of it, or all.
+pub(crate) async fn forget_consents(
+    state: &AppState,
+    subject: &Subject,
+    id: Option<&ConsentId>,
+) -> Result<Vec<String>, AdminError> {
+    let Some(id) = id else {
+        let withdrawn = remembered::withdraw_all(state, subject, None).await?;
+        return Ok(withdrawn.iter().map(ToString::to_string).collect());
+    };
+    if remembered::withdraw(state, subject, id).await? {
+        Ok(vec![id.to_string()])
+    } else {
+        Err(AdminError::Unknown("remembered consent of this id"))
+    }
 }
 
 pub(crate) fn keys(state: &AppState) -> Page<KeyView> {

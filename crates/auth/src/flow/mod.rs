@@ -11,6 +11,7 @@ pub(crate) mod machine;
 pub(crate) mod membership;
 pub(crate) mod password;
 pub(crate) mod register;
+pub(crate) mod remembered;
 pub(crate) mod revoke;
 pub(crate) mod sign_in;
 pub(crate) mod token;

@@ -6,11 +6,14 @@ use oauth::ErrorCode;
 use oauth::authorization::Authorization;
 use oauth::authorize::{AuthorizeRequest, RedirectError};
 use oauth::client::Client;
+use oauth::client_metadata::ClientMetadata;
 use oauth::identity::Identity;
 use oauth::secret::{BrowserCookie, Plain};
 use oauth::session::Session;
 use store::StoreError;
 
+use super::consent::{self, Question};
+use super::remembered::{self, BrowserMemory};
 use super::{admission, device};
 use crate::app::AppState;
 use crate::audit;
@@ -21,12 +24,16 @@ use crate::idp::{Arrival, ProviderError, SignInState};
 pub(crate) struct Returning {
     pub(crate) state: SignInState,
     pub(crate) cookie: Plain<BrowserCookie>,
+    /// Consent was remembered in it before.
+    pub(crate) memory: Option<BrowserMemory>,
 }
 
 /// Where the browser goes with its code.
 pub(crate) struct Granted {
     pub(crate) request: AuthorizeRequest,
     pub(crate) location: String,
+    /// What it holds from now on, because consent was remembered in it.
+    pub(crate) memory: Option<BrowserMemory>,
 }
 
 /// The identity provider is away. The sign-in stands, and the person may try again or go back to the client.
@@ -60,12 +67,13 @@ impl Outage {
 }
 
 /// Why there is no code.
-#[derive(Debug)]
 pub(crate) enum SignInError {
     /// Started in another browser, answered already, or too late: a page.
     WrongBrowser,
     /// The client is told.
     Redirect(Box<RedirectError>),
+    /// The person was not asked, and should have been: the page with the question.
+    Ask(Box<Question>),
     /// The identity provider does not answer: a page with a way to try again. The sign-in still stands.
     ProviderUnavailable(Box<Outage>),
     /// The store cannot be asked: a page.
@@ -102,8 +110,9 @@ pub(crate) async fn leave(
     returning: &Returning,
 ) -> Result<String, SignInError> {
     let authorization = look(state, returning).await?;
+    let is_silent = authorization.is_silent;
     match oidc
-        .authorize_url(&returning.state, state.keys.derivation())
+        .authorize_url(&returning.state, state.keys.derivation(), is_silent)
         .await
     {
         Ok(location) => Ok(location),
@@ -184,6 +193,14 @@ async fn refused_by_provider(state: &AppState, returning: &Returning) -> SignInE
             state.counted.sign_in("refused");
             tracing::info!(target: "audit", event = "login_refused", client = %audit::client(&authorization.request.client_id),
                 service = %authorization.request.service, "the person refused at the identity provider");
+            if authorization.is_silent {
+                return SignInError::Redirect(Box::new(RedirectError {
+                    redirect_uri: authorization.request.redirect_uri,
+                    state: authorization.request.state,
+                    code: ErrorCode::LoginRequired,
+                    description: "the identity provider would have to ask the person".to_owned(),
+                }));
+            }
             let text = "the person refused at the identity provider";
             refused(state, authorization.request, text).await
         }
@@ -197,10 +214,14 @@ pub(crate) async fn finish(
     returning: &Returning,
     identity: &Identity,
 ) -> Result<Granted, SignInError> {
-    let Authorization {
-        request, document, ..
-    } = take(state, returning).await?;
+    let authorization = take(state, returning).await?;
+    if let Some(recalled) = &authorization.recalled
+        && !remembered::was_for(state, recalled, &identity.subject, &authorization).await?
+    {
+        return Err(ask_after_all(state, authorization).await);
+    }
     let now = state.clock.now();
+    let request = authorization.request.clone();
     let Some(person) = admission::admit(state, identity, &request.service, now).await? else {
         state.counted.sign_in("refused");
         tracing::warn!(target: "audit", event = "login_refused", subject = %identity.subject, login = %identity.login,
@@ -209,8 +230,8 @@ pub(crate) async fn finish(
     };
     let mut created_at = state.store.note_sign_in(&person, now).await?;
     let lifetime = state.tokens.client_lifetime;
-    if let Some(metadata) = document {
-        let client = Client::of_document(request.client_id.clone(), metadata, now);
+    if let Some(metadata) = &authorization.document {
+        let client = Client::of_document(request.client_id.clone(), metadata.clone(), now);
         state
             .store
             .note_document_client(client, lifetime, now)
@@ -230,8 +251,15 @@ pub(crate) async fn finish(
         return Ok(Granted {
             location: request.redirect_uri.to_string(),
             request,
+            memory: None,
         });
     }
+    let memory = if authorization.remember {
+        let memory = returning.memory.as_ref();
+        remembered::remember(state, &person.subject, &authorization, memory).await
+    } else {
+        None
+    };
     let entropy = state.entropy.as_ref();
     let (session, code) = Session::issue_code(&request, person, created_at, entropy);
     let code = code.expose();
@@ -248,7 +276,55 @@ pub(crate) async fn finish(
     Ok(Granted {
         location: request.redirect_uri.with_query(&parameters),
         request,
+        memory,
     })
+}
+
+/// Consent was remembered for somebody else, or does not count any more: the person is asked, unless nobody may be.
+async fn ask_after_all(state: &AppState, authorization: Authorization) -> SignInError {
+    let Authorization {
+        request, document, ..
+    } = authorization;
+    if authorization.is_silent {
+        state.counted.sign_in("refused");
+        return SignInError::Redirect(Box::new(RedirectError {
+            redirect_uri: request.redirect_uri,
+            state: request.state,
+            code: ErrorCode::ConsentRequired,
+            description: "the person would have to be asked".to_owned(),
+        }));
+    }
+    state.counted.sign_in("asked_after_all");
+    tracing::info!(target: "audit", event = "consent_not_recalled", client = %audit::client(&request.client_id),
+        service = %request.service, "remembered consent was not this person's, or has ended: they are asked");
+    match question(state, request, document).await {
+        Ok(Some(question)) => SignInError::Ask(Box::new(question)),
+        Ok(None) => SignInError::WrongBrowser,
+        Err(error) => error.into(),
+    }
+}
+
+/// `None`: the client is gone.
+async fn question(
+    state: &AppState,
+    request: AuthorizeRequest,
+    document: Option<ClientMetadata>,
+) -> Result<Option<Question>, StoreError> {
+    let now = state.clock.now();
+    let metadata = match &document {
+        Some(document) => document.clone(),
+        None => match state.store.client(&request.client_id, now).await? {
+            Some(client) => client.metadata,
+            None => return Ok(None),
+        },
+    };
+    // What the client registered may have changed since.
+    if !metadata.admits_redirect(request.redirect_uri.as_str()) {
+        return Ok(None);
+    }
+    consent::put(state, request, &metadata, document)
+        .await
+        .map(Some)
 }
 
 /// Ends the sign-in, once.

@@ -5,20 +5,24 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use oauth::account::{Holder, LIFETIME};
+use oauth::consent::Consent;
+use oauth::id::ConsentId;
 use oauth::identity::Identity;
+use oauth::session::Session;
 use oauth::{SessionId, Timestamp};
 use store::StoreError;
 
 use super::authorize::add_cookie;
 use super::{cookie, error, extract, limited, pages};
 use crate::app::AppState;
-use crate::flow::account::{self, AccountCookie, Grant};
+use crate::flow::account::{self, AccountCookie, Known};
 use crate::flow::consent::AnswerError;
+use crate::flow::remembered;
 use crate::flow::sign_in::{self, Returning};
 use crate::idp::Arrival;
 use crate::idp::oidc::Oidc;
 use crate::limits::Limit;
-use crate::pages::{AccountPage, AccountSignInPage, GrantLine};
+use crate::pages::{AccountPage, AccountSignInPage, ConsentLine, GrantLine};
 
 /// `GET /account`: the list, or the way to sign in.
 pub(crate) async fn show(request: HttpRequest, state: Data<AppState>) -> error::Answer {
@@ -32,9 +36,13 @@ pub(crate) async fn show(request: HttpRequest, state: Data<AppState>) -> error::
     let grants = account::grants(&state, &holder)
         .await
         .map_err(|problem| unavailable(&request, problem))?;
+    let consents = account::consents(&state, &holder)
+        .await
+        .map_err(|problem| unavailable(&request, problem))?;
     let page = AccountPage {
         login: &holder.login,
         grants: grants.into_iter().map(line).collect(),
+        consents: consents.into_iter().map(consent_line).collect(),
         csrf: &cookie.form_token(&state),
     };
     Ok(pages::page(StatusCode::OK, &page))
@@ -69,6 +77,23 @@ pub(crate) async fn revoke(
         .and_then(|id| SessionId::parse(id).ok())
         .ok_or_else(|| error::wrong_browser(&request))?;
     account::revoke(&state, &holder, &id)
+        .await
+        .map_err(|problem| unavailable(&request, problem))?;
+    Ok(pages::see_other("/account"))
+}
+
+/// `POST /account/forget`: the person is asked again.
+pub(crate) async fn forget(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<AppState>,
+) -> error::Answer {
+    let (_, holder, form) = decision(&request, payload, &state).await?;
+    let id = form
+        .get("consent")
+        .and_then(|id| ConsentId::parse(id).ok())
+        .ok_or_else(|| error::wrong_browser(&request))?;
+    remembered::withdraw(&state, &holder.subject, &id)
         .await
         .map_err(|problem| unavailable(&request, problem))?;
     Ok(pages::see_other("/account"))
@@ -127,7 +152,7 @@ pub(crate) async fn leave(
     returning: &Returning,
 ) -> error::Answer {
     let location = oidc
-        .authorize_url(&returning.state, state.keys.derivation())
+        .authorize_url(&returning.state, state.keys.derivation(), false)
         .await
         .map_err(|problem| {
             tracing::warn!(%problem, "nobody can sign in at the identity provider just now");
@@ -236,8 +261,8 @@ async fn signed_in(
     Ok(holder.map(|holder| (cookie, holder)))
 }
 
-fn line(grant: Grant) -> GrantLine {
-    let session = grant.session;
+fn line(grant: Known<Session>) -> GrantLine {
+    let session = grant.what;
     GrantLine {
         id: session.id.to_string(),
         client_name: grant.client_name,
@@ -246,6 +271,19 @@ fn line(grant: Grant) -> GrantLine {
         scope: session.scope.to_string(),
         granted: shown(session.created_at),
         last_used: session.last_used_at().map(shown).unwrap_or_default(),
+    }
+}
+
+fn consent_line(known: Known<Consent>) -> ConsentLine {
+    let consent = known.what;
+    ConsentLine {
+        id: consent.id.to_string(),
+        client_name: known.client_name,
+        client_host: known.client_host,
+        service: consent.service.to_string(),
+        scope: consent.scope.to_string(),
+        destination: consent.redirect_uri.destination(),
+        until: shown(consent.expires_at),
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use oauth::id::InvalidId;
+use oauth::id::{ConsentId, InvalidId};
 use oauth::{ClientId, ErrorCode, SessionId, Subject};
 use serde::{Deserialize, Serialize};
 use store::SessionFilter;
@@ -163,6 +163,26 @@ pub(crate) async fn revoke_everybody(state: Data<AppState>) -> Answer {
 
 pub(crate) async fn forget_pins(state: Data<AppState>, path: Path<String>) -> Answer {
     let outcome = administration::forget_pins(&state, &id(Subject::parse(&path))?).await;
+    done(outcome.map(|ended| Ended { ended }))
+}
+
+pub(crate) async fn consents(state: Data<AppState>, path: Path<String>) -> Answer {
+    done(administration::consents(&state, &id(Subject::parse(&path))?).await)
+}
+
+pub(crate) async fn forget_consents(state: Data<AppState>, path: Path<String>) -> Answer {
+    let subject = id(Subject::parse(&path))?;
+    let outcome = administration::forget_consents(&state, &subject, None).await;
+    done(outcome.map(|ended| Ended { ended }))
+}
+
+pub(crate) async fn forget_consent(state: Data<AppState>, path: Path<(String, String)>) -> Answer {
+    let (subject, consent) = path.into_inner();
+    let (subject, consent) = (
+        id(Subject::parse(&subject))?,
+        id(ConsentId::parse(&consent))?,
+    );
+    let outcome = administration::forget_consents(&state, &subject, Some(&consent)).await;
     done(outcome.map(|ended| Ended { ended }))
 }
 

@@ -7,9 +7,9 @@ use oauth::authorize::AuthorizeParams;
 use oauth::client_document::DocumentUrl;
 use oauth::{ScopeSet, scope};
 
-use super::{cookie, error, limited, pages};
+use super::{consent as answers, cookie, error, limited, memory, pages};
 use crate::app::AppState;
-use crate::flow::consent;
+use crate::flow::consent::{self, Asked};
 use crate::limits::Limit;
 use crate::pages::ConsentPage;
 
@@ -35,13 +35,15 @@ pub(crate) async fn authorize(request: HttpRequest, state: Data<AppState>) -> er
     {
         limited::page(&request, &state, Limit::Documents).await?;
     }
-    match consent::ask(&state, params).await {
-        Ok(question) => Ok(show(&state, &question)),
+    match consent::ask(&state, params, memory::of(&request, &state)).await {
+        Ok(Asked::Question(question)) => Ok(show(&state, &question)),
+        Ok(Asked::Recalled(leaving)) => Ok(answers::leave(&request, &state, &leaving)),
         Err(problem) => Err(error::authorize(&request, &state, problem).into()),
     }
 }
 
-fn show(state: &AppState, question: &consent::Question) -> HttpResponse {
+/// The page with the question.
+pub(crate) fn show(state: &AppState, question: &consent::Question) -> HttpResponse {
     let request = &question.authorization.request;
     let destination = request.redirect_uri.destination();
     let document = question
@@ -59,6 +61,7 @@ fn show(state: &AppState, question: &consent::Question) -> HttpResponse {
         resource: &state.sites.resource(&request.service),
         permissions: permissions(request.service.as_str(), &request.scope),
         provider: state.provider.name(),
+        remembered_for: question.may_be_remembered_for.map(in_words),
         transaction: question.authorization.id.as_str(),
         csrf: question.secrets.form.expose(),
     };
@@ -66,6 +69,16 @@ fn show(state: &AppState, question: &consent::Question) -> HttpResponse {
     let bound = cookie::bind(state, &question.authorization.id, &question.secrets.cookie);
     add_cookie(&mut response, &bound);
     response
+}
+
+/// A length of time in words.
+fn in_words(seconds: u64) -> String {
+    let (number, unit) = match seconds {
+        0..7200 => (seconds.div_ceil(60), "minute"),
+        7200..172_800 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The scopes in words.

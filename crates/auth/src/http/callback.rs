@@ -5,7 +5,7 @@ use actix_web::web::{Data, Query};
 use serde::Deserialize;
 
 use super::authorize::add_cookie;
-use super::{cookie, error, extract, limited, pages};
+use super::{cookie, error, extract, limited, memory, pages};
 use crate::app::AppState;
 use crate::flow::sign_in::{self, Returning};
 use crate::idp::{Arrival, IdentityProvider, SignInState};
@@ -50,6 +50,7 @@ pub(crate) async fn callback(request: HttpRequest, state: Data<AppState>) -> err
         .await
         .map_err(|problem| error::sign_in(&request, &state, problem))?;
     let mut response = pages::go_back(&granted.request.redirect_uri, &granted.location, true);
+    memory::keep(&mut response, &state, granted.memory.as_ref());
     add_cookie(&mut response, &cookie::release(&state, &returning.state.id));
     Ok(response)
 }
@@ -61,5 +62,6 @@ pub(crate) fn returning(request: &HttpRequest, state: &AppState, text: &str) -> 
     Some(Returning {
         state: sign_in,
         cookie,
+        memory: memory::of(request, state),
     })
 }

@@ -9,7 +9,7 @@ use oauth::secret::Plain;
 use super::authorize::add_cookie;
 use super::{cookie, error, extract, limited, pages};
 use crate::app::AppState;
-use crate::flow::consent::{self, Answer};
+use crate::flow::consent::{self, Answer, Approved};
 use crate::limits::Limit;
 
 /// Counts only with the cookie, the form's own token, and when the form was ours.
@@ -29,15 +29,7 @@ pub(crate) async fn consent(
             let approved = consent::approve(&state, &answer)
                 .await
                 .map_err(|problem| error::answer(&request, problem))?;
-            let mut response = match &approved.outage {
-                None => pages::see_other(&approved.location),
-                Some(outage) => error::outage_page(&request, &state, outage),
-            };
-            add_cookie(
-                &mut response,
-                &cookie::bind(&state, &approved.id, &approved.cookie),
-            );
-            return Ok(response);
+            return Ok(leave(&request, &state, &approved));
         }
         Some("deny") => {
             let denied = consent::deny(&state, &answer)
@@ -51,11 +43,23 @@ pub(crate) async fn consent(
     Ok(response)
 }
 
+/// On to the identity provider, or to the page that says that it is away.
+pub(crate) fn leave(request: &HttpRequest, state: &AppState, approved: &Approved) -> HttpResponse {
+    let mut response = match &approved.outage {
+        None => pages::see_other(&approved.location),
+        Some(outage) => error::outage_page(request, state, outage),
+    };
+    let bound = cookie::bind(state, &approved.id, &approved.cookie);
+    add_cookie(&mut response, &bound);
+    response
+}
+
 fn read(request: &HttpRequest, state: &AppState, form: &extract::Form) -> Option<Answer> {
     let id = AuthorizationId::parse(form.get("transaction")?).ok()?;
     Some(Answer {
         cookie: extract::sign_in_cookie(request, &cookie::name(state, &id))?,
         form: Plain::parse(form.get("csrf")?)?,
+        remember: form.get("remember") == Some("yes"),
         id,
     })
 }

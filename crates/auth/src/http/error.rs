@@ -159,6 +159,7 @@ pub(crate) fn sign_in(request: &HttpRequest, state: &AppState, error: SignInErro
         SignInError::Redirect(error) => {
             pages::go_back(&error.redirect_uri, &error.location(&state.issuer), false)
         }
+        SignInError::Ask(question) => super::authorize::show(state, &question),
         SignInError::ProviderUnavailable(outage) => outage_page(request, state, &outage),
         SignInError::Store(error) => store_page(request, &error),
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::authorize::add_cookie;
 use super::callback::returning;
-use super::{cookie, error, extract, limited, pages};
+use super::{cookie, error, extract, limited, memory, pages};
 use crate::app::AppState;
 use crate::flow::password;
 use crate::flow::sign_in::{self, Returning};
@@ -99,6 +99,7 @@ pub(crate) async fn submit(
         .await
         .map_err(|problem| error::sign_in(&request, &state, problem))?;
     let mut response = pages::go_back(&granted.request.redirect_uri, &granted.location, true);
+    memory::keep(&mut response, &state, granted.memory.as_ref());
     add_cookie(&mut response, &cookie::release(&state, &returning.state.id));
     Ok(response)
 }

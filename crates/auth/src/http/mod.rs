@@ -14,6 +14,7 @@ pub(crate) mod introspect;
 pub(crate) mod jwks;
 pub(crate) mod limited;
 pub(crate) mod login;
+mod memory;
 pub(crate) mod metadata;
 pub(crate) mod own_host;
 pub(crate) mod pages;

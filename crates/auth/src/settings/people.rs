@@ -9,6 +9,8 @@ use crate::config::Config;
 pub(crate) struct PeopleSettings {
     /// Of a membership that the identity provider confirmed.
     pub(crate) membership_lifetime: u64,
+    /// Of a consent that a person wants remembered; 0 = none is.
+    pub(crate) consent_lifetime: u64,
 }
 
 pub(super) fn people(loaded: &Loaded<Config>) -> Result<PeopleSettings, ConfigError> {
@@ -22,6 +24,10 @@ pub(super) fn people(loaded: &Loaded<Config>) -> Result<PeopleSettings, ConfigEr
         }
     };
     Ok(PeopleSettings {
+        consent_lifetime: match people.consent_lifetime.get() {
+            0 => 0,
+            lifetime => checked("people.consent_lifetime", lifetime, 60, 366 * day)?,
+        },
         membership_lifetime: checked(
             "people.membership_lifetime",
             people.membership_lifetime.get(),

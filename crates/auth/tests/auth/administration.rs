@@ -36,7 +36,7 @@ fn items(answer: &Answer) -> Vec<Value> {
     answer.json()["items"].as_array().unwrap().clone()
 }
 
-const EVERYTHING: [(&str, &str); 12] = [
+const EVERYTHING: [(&str, &str); 15] = [
     ("GET", "/admin/stats"),
     ("POST", "/admin/purge"),
     ("GET", "/admin/keys"),
@@ -48,6 +48,9 @@ const EVERYTHING: [(&str, &str); 12] = [
     ("GET", "/admin/users"),
     ("POST", "/admin/users/revoke"),
     ("POST", "/admin/users/local:ada/revoke"),
+    ("GET", "/admin/users/local:ada/consents"),
+    ("DELETE", "/admin/users/local:ada/consents"),
+    ("DELETE", "/admin/users/local:ada/consents/x"),
     ("GET", "/admin/nothing"),
 ];
 

@@ -288,6 +288,7 @@ async fn the_consent_page_shows_who_asks_where_it_leads_and_what_for() {
     Servicehttp://mcp-fetch.localhost:8080/mcp
     Permissionsuse mcp-fetch in your name, stay signed in
     Client id[client_id]
+    Do not ask again for 90 days when this application wants the same in this browser
     Allow, and sign in
     Refuse
     "#);

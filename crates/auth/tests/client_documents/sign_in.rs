@@ -116,6 +116,22 @@ async fn consent_is_asked_each_time() {
     assert!(again.body.contains("action=\"/consent\""), "{}", again.body);
 }
 
+/// Any program on the machine can say that it is a client that is known by a document only (MCP Security Best Practices,
+/// "Localhost Redirect URI Impersonation").
+#[tokio::test]
+async fn it_is_not_offered_to_remember_what_any_program_could_pretend() {
+    let (remote, _network, service) = setting(&[]).await;
+    let offered = |page: &crate::service::Answer| page.body.contains("name=\"remember\"");
+    assert!(!offered(&service.ask(CLIENT, REDIRECT).await));
+    let web = "https://client.example/callback";
+    let mut both = document();
+    both["redirect_uris"] = json!([REDIRECT, web]);
+    remote.set(as_json(&both, &[]));
+    service.clock.advance(300);
+    assert!(!offered(&service.ask(CLIENT, REDIRECT).await));
+    assert!(offered(&service.ask(CLIENT, web).await));
+}
+
 #[tokio::test]
 async fn no_page_repeats_what_the_host_answered() {
     let secret = "what-only-the-gateway-can-read";

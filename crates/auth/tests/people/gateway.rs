@@ -1,6 +1,6 @@
 //! The whole service at its public address, a client of it, and people with browsers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use argon2::password_hash::PasswordHasher as _;
@@ -20,12 +20,14 @@ use url::Url;
 use crate::openid::{self, OpenId};
 
 const PASSWORD: &str = "correct horse battery staple";
+const SECRET: &str = "0123456789-abcdefghijklmnopqrstuvwxyz";
 const VERIFIER: &str = "verifier-0123456789-verifier-0123456789-verifier";
 
 /// A running service.
 pub(crate) struct Gateway {
     pub(crate) issuer: Url,
     pub(crate) clock: Arc<ManualClock>,
+    private: SocketAddr,
     http: reqwest::Client,
 }
 
@@ -80,6 +82,14 @@ pub(crate) fn address() -> (u16, Url) {
     (port, issuer)
 }
 
+fn metadata(name: &str, redirect_uris: &[&str]) -> Value {
+    json!({
+        "redirect_uris": redirect_uris,
+        "token_endpoint_auth_method": "none",
+        "client_name": name,
+    })
+}
+
 fn clock() -> Arc<ManualClock> {
     let start = Timestamp::from_second(1_800_000_000).unwrap();
     Arc::new(ManualClock::at(start))
@@ -131,6 +141,8 @@ impl Gateway {
             ("OIDC_ISSUER", openid.issuer.as_str()),
             ("OIDC_CLIENT_ID", openid::CLIENT_ID),
             ("OIDC_CLIENT_SECRET", openid::CLIENT_SECRET),
+            // Each sign-in is that of a client of its own.
+            ("LIMIT_REGISTER", "0"),
         ];
         let settings = [&provider, changes].concat();
         let gateway = Self::start_at(port, issuer, &settings, clock).await;
@@ -156,20 +168,19 @@ impl Gateway {
             ("PORT", port.as_str()),
             ("PRIVATE_PORT", "0"),
             ("STORE", "memory"),
-            (
-                "GATEWAY_JWT_SECRET",
-                "0123456789-abcdefghijklmnopqrstuvwxyz",
-            ),
+            ("GATEWAY_JWT_SECRET", SECRET),
         ];
         for (name, value) in provider {
             settings.retain(|(known, _)| known != name);
             settings.push((name, value));
         }
         let network = Arc::new(Nowhere);
-        auth::testing::start(&settings, network, Arc::clone(&clock) as Arc<dyn Clock>)
-            .await
-            .unwrap();
+        let service =
+            auth::testing::start(&settings, network, Arc::clone(&clock) as Arc<dyn Clock>)
+                .await
+                .unwrap();
         Self {
+            private: service.private,
             issuer,
             clock,
             http: network::http_client().unwrap(),
@@ -192,18 +203,88 @@ impl Gateway {
 
     /// Registers a public client.
     pub(crate) async fn register(&self, name: &str, redirect_uri: &str) -> Client {
-        let metadata = json!({
-            "redirect_uris": [redirect_uri],
-            "token_endpoint_auth_method": "none",
-            "client_name": name,
-        });
+        self.register_with(name, &[redirect_uri]).await
+    }
+
+    /// The same with several redirect URIs; the first is the client's own choice.
+    pub(crate) async fn register_with(&self, name: &str, redirect_uris: &[&str]) -> Client {
+        self.register_managed(name, redirect_uris).await.0
+    }
+
+    /// The same with the token by which the client manages its registration.
+    pub(crate) async fn register_managed(
+        &self,
+        name: &str,
+        redirect_uris: &[&str],
+    ) -> (Client, String) {
         let url = self.issuer.join("/register").unwrap();
+        let metadata = metadata(name, redirect_uris);
         let answer = self.send(self.http.post(url).json(&metadata)).await;
         assert_eq!(answer.status, 201, "{answer:?}");
-        Client {
+        let client = Client {
             id: answer.text("client_id").to_owned(),
-            redirect_uri: Url::parse(redirect_uri).unwrap(),
-        }
+            redirect_uri: redirect_uris[0].parse().unwrap(),
+        };
+        (client, answer.text("registration_access_token").to_owned())
+    }
+
+    /// Replaces what a client says about itself.
+    pub(crate) async fn change(
+        &self,
+        client: &Client,
+        token: &str,
+        name: &str,
+        redirect_uris: &[&str],
+    ) {
+        let mut metadata = metadata(name, redirect_uris);
+        metadata["client_id"] = Value::from(client.id.as_str());
+        let url = self
+            .issuer
+            .join(&format!("/register/{}", client.id))
+            .unwrap();
+        let request = self.http.put(url).bearer_auth(token).json(&metadata);
+        let answer = self.send(request).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Removes a client.
+    pub(crate) async fn remove(&self, client: &Client, token: &str) {
+        let url = self
+            .issuer
+            .join(&format!("/register/{}", client.id))
+            .unwrap();
+        let answer = self.send(self.http.delete(url).bearer_auth(token)).await;
+        assert_eq!(answer.status, 204, "{answer:?}");
+    }
+
+    /// The status and the `Location` that a browser with these cookies is answered, which opens the address in such a place.
+    pub(crate) async fn open_with(
+        &self,
+        url: &Url,
+        cookies: &str,
+        destination: &str,
+    ) -> (u16, Option<String>) {
+        let request = self
+            .http
+            .get(url.clone())
+            .header("Cookie", cookies)
+            .header("Sec-Fetch-Dest", destination);
+        let response = request.send().await.unwrap();
+        let location = response.headers().get("location");
+        (
+            response.status().as_u16(),
+            location.map(|value| value.to_str().unwrap().to_owned()),
+        )
+    }
+
+    /// Asks the administration API.
+    pub(crate) async fn admin(&self, method: &str, path: &[&str]) -> Answer {
+        let mut url = Url::parse(&format!("http://{}/admin", self.private)).unwrap();
+        url.path_segments_mut().unwrap().extend(path);
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let token = auth::testing::admin_token(SECRET);
+        self.send(self.http.request(method, url).bearer_auth(token))
+            .await
     }
 
     /// A client on the web.

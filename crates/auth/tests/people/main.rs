@@ -15,3 +15,4 @@ mod account;
 mod membership;
 mod oidc;
 mod oidc_attacks;
+mod remembered;

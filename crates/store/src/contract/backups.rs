@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use oauth::session::Revocation;
 
+use super::consents::remembered;
 use super::verbs::{ACCESS_TOKEN_LIFETIME, VERIFIER, World, ann, new_client, ring};
 use super::{Fixture, at, key, put, read, record};
 use crate::{Backup, BackupError, Checked, FirstRing, Index, MemoryBackend, Redemption, Store};
@@ -39,6 +40,7 @@ async fn listed(store: &Store, now: Timestamp) -> Vec<Vec<String>> {
         Index::Sessions,
         Index::People,
         Index::SessionsOfPerson(ann().subject.to_string()),
+        Index::ConsentsOfPerson(ann().subject.to_string()),
     ] {
         let members = store.backend().index_members(&index, None, 100, now).await;
         all.push(members.unwrap());
@@ -61,8 +63,9 @@ pub async fn a_backup_comes_back_as_it_was(fixture: impl Fixture) {
         .put_key_ring_if_gone(&ring("sealed"), at(0))
         .await
         .unwrap();
+    let browser = remembered(store, 1000, at(0)).await;
     let before = listed(store, at(2)).await;
-    assert_eq!(before.concat().len(), 4, "{before:?}");
+    assert_eq!(before.concat().len(), 5, "{before:?}");
     let lines = backup(store, at(2)).await;
 
     let elsewhere = Store::new(Arc::new(MemoryBackend::new()));
@@ -76,10 +79,12 @@ pub async fn a_backup_comes_back_as_it_was(fixture: impl Fixture) {
     assert_eq!(content(&backup(store, at(2)).await).len(), 0);
     assert_eq!(listed(store, at(2)).await.concat(), Vec::<String>::new());
     assert!(!world.is_alive(3).await);
+    assert!(store.browser(&browser, at(3)).await.unwrap().is_none());
     restore(store, &again, at(3)).await.unwrap();
     assert_eq!(content(&backup(store, at(3)).await), content(&lines));
     assert_eq!(listed(store, at(3)).await, before);
     assert!(world.is_alive(3).await);
+    assert!(store.browser(&browser, at(3)).await.unwrap().is_some());
     // The code is as spent as it was.
     let replayed = world.redeem(0, VERIFIER, 200).await;
     assert!(matches!(replayed, Redemption::Replayed(_)), "{replayed:?}");

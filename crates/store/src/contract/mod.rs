@@ -12,6 +12,7 @@
 )]
 
 mod backups;
+mod consents;
 mod counters;
 mod devices;
 mod events;
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::backups::*;
+pub use self::consents::*;
 pub use self::counters::*;
 pub use self::devices::*;
 pub use self::events::*;
@@ -114,6 +116,8 @@ macro_rules! contract_tests {
             a_restore_refuses_what_is_there_and_can_be_repeated,
             a_damaged_backup_restores_nothing,
             of_many_questions_of_a_device_one_gets_the_grant,
+            a_consent_is_remembered_in_each_browser_until_it_ends_or_is_withdrawn,
+            a_browser_is_known_by_its_latest_cookie_until_it_ends,
         );
     };
     ($fixture:ty, durable) => {

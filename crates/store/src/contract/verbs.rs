@@ -445,7 +445,7 @@ pub async fn one_approval_and_one_answer_win(fixture: impl Fixture) {
         tokio::spawn(async move {
             let secrets = IdentitySecrets::generate(&SystemEntropy);
             let approved = store
-                .approve_sign_in(&id, &consent.cookie, &consent.form, &secrets, at(1))
+                .approve_sign_in(&id, &consent.cookie, &consent.form, false, &secrets, at(1))
                 .await
                 .unwrap();
             approved.ok().map(|_| secrets)

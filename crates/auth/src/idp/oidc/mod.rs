@@ -105,11 +105,12 @@ impl Oidc {
     }
 
     /// Where the browser goes (OpenID Connect Core section 3.1.2.1). The PKCE verifier and the nonce are derived from the state,
-    /// so they need not be stored.
+    /// so they need not be stored. `is_silent`: the person must not be asked there either.
     pub(crate) async fn authorize_url(
         &self,
         state: &SignInState,
         key: &DerivationKey,
+        is_silent: bool,
     ) -> Result<String, ProviderError> {
         let metadata = self.known_metadata().await?;
         let state = state.expose();
@@ -123,6 +124,9 @@ impl Oidc {
                 .append_pair("scope", &self.settings.scopes)
                 .append_pair("state", &state)
                 .append_pair("nonce", &nonce(&state, key));
+            if is_silent {
+                query.append_pair("prompt", "none");
+            }
             if let Some(verifier) = verifier(&state, key) {
                 query
                     .append_pair("code_challenge", &String::from(verifier.challenge()))
