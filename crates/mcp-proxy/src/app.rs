@@ -36,10 +36,10 @@ use crate::modern::pool::Pool;
 use crate::modern::translation::leases::Leases;
 use crate::replicas::Replicas;
 use crate::routes;
-use crate::sessions::{self, Sessions};
+use crate::sessions::Sessions;
 use crate::tools::reload::{InForce, Reload};
 
-use parts::{bounds, command, leases, limits, replicas};
+use parts::{bounds, command, leases, limits, replicas, sessions};
 
 /// How often idle sessions and overdue calls are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -251,18 +251,7 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     let stopping = CancellationToken::new();
     let state = State {
         allowed: Allowed::new(&config.allowed_hosts, &config.allowed_origins),
-        sessions: Arc::new(Sessions::new(
-            children.clone(),
-            limits(&config),
-            counted.clone(),
-            config.child.sharing,
-            sessions::Bounds {
-                total: config.limits.sessions,
-                per_subject: config.limits.sessions_per_subject,
-                initialize: config.limits.initialize.duration(),
-            },
-            replica,
-        )),
+        sessions: sessions(&children, &config, replica, &counted),
         pool: Arc::new(Pool::new(
             children.clone(),
             limits(&config),
@@ -315,15 +304,7 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
 
     shown.readiness.stop();
     if !drain.is_zero() {
-        // Whoever balances between replicas has to see it first; meanwhile a request that still comes here is answered.
-        info!(
-            drain_s = drain.as_secs(),
-            "stopping: giving connections back"
-        );
-        tokio::select! {
-            () = sweep(&state, shutdown.hard()) => {}
-            () = tokio::time::sleep(drain) => {}
-        }
+        give_back(&state, &shutdown, drain).await;
     }
     stopping.cancel();
     finish(&state, &shutdown, &public_handle).await;
@@ -332,6 +313,18 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     private.abort();
     info!("stopped");
     Ok(())
+}
+
+/// Answers for a while what still comes: whoever balances between replicas has to see first that this one stops.
+async fn give_back(state: &State, shutdown: &Shutdown, drain: Duration) {
+    info!(
+        drain_s = drain.as_secs(),
+        "stopping: giving connections back"
+    );
+    tokio::select! {
+        () = sweep(state, shutdown.hard()) => {}
+        () = tokio::time::sleep(drain) => {}
+    }
 }
 
 /// Lets requests in flight come to their end, then ends every child.

@@ -48,6 +48,7 @@ async fn not_found(request: HttpRequest, state: Data<State>) -> HttpResponse {
 }
 
 /// The answer to a request that nothing here is for, if it may come here at all.
+#[must_use]
 pub fn refuse(request: &HttpRequest, state: &State, refusal: &Refusal) -> HttpResponse {
     match admit(request, state) {
         Ok(_) => refusal.answer(None),

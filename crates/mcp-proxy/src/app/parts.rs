@@ -16,6 +16,7 @@ use crate::metrics::{Counted, Replication};
 use crate::modern::translation::leases::{self, Leases};
 use crate::replicas::{Replicas, Tag};
 use crate::session::Limits;
+use crate::sessions::{self, Sessions};
 use crate::template::Template;
 
 /// Bytes that may wait for one reader of an event stream.
@@ -47,6 +48,27 @@ pub(super) fn replicas(
     let replicas = Arc::new(replicas.context("the system gave no random bits")?);
     runtime.spawn(Arc::clone(&replicas).follow(stop.clone()));
     Ok(Some(replicas))
+}
+
+pub(super) fn sessions(
+    children: &Children,
+    config: &Config,
+    replica: Option<Tag>,
+    counted: &Counted,
+) -> Arc<Sessions> {
+    let bounds = sessions::Bounds {
+        total: config.limits.sessions,
+        per_subject: config.limits.sessions_per_subject,
+        initialize: config.limits.initialize.duration(),
+    };
+    Arc::new(Sessions::new(
+        children.clone(),
+        limits(config),
+        counted.clone(),
+        config.child.sharing,
+        bounds,
+        replica,
+    ))
 }
 
 pub(super) fn leases(

@@ -189,13 +189,13 @@ impl Refusal {
             | Self::Stopping
             | Self::NoLease
             | Self::NoHandshake(_)
-            | Self::NoChild(_) => code::INTERNAL_ERROR,
-            Self::SessionUnknown => code::TIMEOUT,
-            Self::NotOpened(_)
+            | Self::NoChild(_)
+            | Self::NotOpened(_)
             | Self::Refused(_)
             | Self::InitializeTimeout
             | Self::ReplicaLost
             | Self::AnswerLost => code::INTERNAL_ERROR,
+            Self::SessionUnknown => code::TIMEOUT,
             _ => code::REFUSED,
         }
     }
