@@ -85,7 +85,7 @@ SECTIONS = (
             (*(f"MCP_{name}_ENABLED" for name in ("FETCH", "ECHO", "TIME", "EVERYTHING", "FILESYSTEM", "MEMORY", "SEQUENTIALTHINKING", "TMUX", "PLAYWRIGHT", "FETCHS")),
              "MCP_SERVICES", "MCP_CORS_ORIGINS")),
     Section("Their sessions", "For each MCP server by itself.", ("MAX_SESSIONS", "MAX_SESSIONS_PER_SUBJECT", "SESSION_TIMEOUT", "SESSION_LIFE", "REQUEST_TIMEOUT",
-                                                                 "REQUEST_TOTAL_TIMEOUT", "MAX_MESSAGE_BYTES", "CHILD_WARM_SPARE")),
+                                                                 "REQUEST_TOTAL_TIMEOUT", "PING_TIMEOUT", "MAX_MESSAGE_BYTES", "CHILD_WARM_SPARE")),
     Section("Tokens and clients", "", ("ACCESS_TOKEN_LIFETIME", "REFRESH_TOKEN_LIFETIME", "REFRESH_GRACE", "SESSION_LIFETIME", "CONSENT_LIFETIME", "CLIENT_LIFETIME", "MAX_CLIENTS", "CLIENT_REGISTRATION",
                                        "CLIENT_REGISTRATION_TOKEN", "CLIENT_DOCUMENTS", "JWT_ALGORITHM", "KEY_LIFETIME", "KEY_PUBLISHED_BEFORE")),
     Section("Secrets", "Made by `just up` and kept in .secrets/ when they are not set here.",

@@ -57,6 +57,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::seconds("SESSION_TIMEOUT", "limits.session_idle", "Life of a session without a request"),
     Setting::seconds("REQUEST_TIMEOUT", "limits.request", "Time without answer or progress after which a request is given up"),
     Setting::seconds("REQUEST_TOTAL_TIMEOUT", "limits.request_total", "Time after which a request is given up although it makes progress"),
+    Setting::seconds("PING_TIMEOUT", "limits.ping", "Time in which an MCP server that left a request unanswered must answer a ping, or it is ended"),
     Setting::seconds("INITIALIZE_TIMEOUT", "limits.initialize", "Time for the answer to initialize"),
     Setting::seconds("SESSION_LIFE", "limits.session_life", "Life of a session in all"),
     Setting::seconds("SESSION_LEFT_ALONE", "limits.session_left_alone", "Time without a request after which a session may be ended for a new one of the same person, who has too many"),
@@ -200,6 +201,8 @@ pub struct LimitsConfig {
     pub request: Seconds,
     /// Time for a request in all.
     pub request_total: Seconds,
+    /// Time for the answer to a ping, which follows a request that was given up.
+    pub ping: Seconds,
     /// Time after which a waiting answer becomes an event stream, so that it can be kept alive.
     pub stream_after: Seconds,
     /// Time without a request after which a session may be ended for a new one of the same person, who has too many.
@@ -279,6 +282,7 @@ impl Default for LimitsConfig {
             initialize: Seconds::new(30),
             request: Seconds::new(300),
             request_total: Seconds::new(60 * 60),
+            ping: Seconds::new(10),
             stream_after: Seconds::new(10),
             session_left_alone: Seconds::new(60),
             session_life: Seconds::new(24 * 60 * 60),

@@ -228,6 +228,12 @@ impl<'a> Message<'a> {
         })
     }
 
+    /// The id, where it is one of ours.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        self.id.and_then(|id| id.get().parse().ok())
+    }
+
     /// Where a value borrowed from this message stands in its text.
     #[must_use]
     pub fn range(&self, value: &RawValue) -> Range<usize> {

@@ -48,6 +48,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// How long calls may take.
     pub patience: Patience,
+    /// How long the answer to a ping may take.
+    pub ping: Duration,
     /// Bytes of events remembered for resumption.
     pub replay_bytes: usize,
     /// Bytes that may wait for one reader of an event stream.

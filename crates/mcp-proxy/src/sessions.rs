@@ -20,7 +20,6 @@ use tracing::{info, info_span};
 use crate::child::{Ended, Listener, POLITE};
 use crate::children::{Children, NoChild, Permit};
 use crate::config::Sharing;
-use crate::doubt::HUNG;
 use crate::identity::{Identity, Owner};
 use crate::jsonrpc::Message;
 use crate::metrics::Counted;
@@ -370,9 +369,8 @@ impl Sessions {
     /// Ends sessions that nobody has used and calls that took too long. Called every second.
     pub fn sweep(&self, now: Instant) {
         for session in self.all() {
-            if session.give_up(now) {
-                self.close(&session, HUNG);
-                session.end_child();
+            if let Some(why) = session.give_up(now) {
+                self.close(&session, why);
             } else if session.is_over(now) {
                 self.close(&session, "the session was idle too long");
             }

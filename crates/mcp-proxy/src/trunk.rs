@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::child::{Ended, Listener};
-use crate::doubt::{Doubt, UNREADABLE};
+use crate::doubt::{self, Doubt, UNREADABLE, Verdict};
 use crate::jsonrpc::{Edit, Kind, Message, code, error_response, is_batch, parse_batch, splice};
 use crate::session::Session;
 use crate::sessions::Sessions;
@@ -37,6 +38,8 @@ use crate::stdin::Stdin;
 const LANE_BITS: u32 = 32;
 /// Lanes of one child, ever.
 const MAX_LANES: u64 = 1 << 21;
+/// The number of a ping: below every lane, and not that of `initialize`.
+const PING: u64 = 1;
 
 /// Which sessions share a child.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +102,8 @@ struct State {
     opened: Option<Arc<str>>,
     ended: bool,
     doubt: Doubt,
+    /// Requests were given up since the child was last looked after.
+    gave_up: bool,
     /// When the last session left.
     unused: Instant,
 }
@@ -126,6 +131,7 @@ impl Trunk {
                 opened: None,
                 ended: false,
                 doubt: Doubt::default(),
+                gave_up: false,
                 unused: Instant::now(),
             }),
         }
@@ -197,6 +203,46 @@ impl Trunk {
         self.lock().ended
     }
 
+    /// Sessions gave up so many requests.
+    pub fn gave_up(&self, requests: usize) {
+        let mut state = self.lock();
+        for _ in 0..requests {
+            state.doubt.gave_up();
+            state.gave_up = true;
+        }
+    }
+
+    /// Pings the child when requests were given up, and ends it when it is of no use any more. `patience`: the time for the
+    /// answer to a ping.
+    pub fn look_after(&self, patience: Duration, now: Instant) {
+        let verdict = {
+            let mut state = self.lock();
+            let just_now = std::mem::take(&mut state.gave_up);
+            let verdict = state.doubt.verdict(just_now, patience, now);
+            if verdict == Verdict::Ping {
+                state.doubt.pinged(PING, now);
+            }
+            verdict
+        };
+        match verdict {
+            Verdict::Goes => {}
+            Verdict::Ping => {
+                // Its time runs although the line may not get through.
+                let _ = self.stdin.send(doubt::ping(PING));
+            }
+            Verdict::Ends(why) => self.give_in(why),
+        }
+    }
+
+    /// Ends the child, and with it every session.
+    fn give_in(&self, why: &'static str) {
+        warn!(parent: &self.span, "{why}");
+        for session in self.all() {
+            session.fail(why);
+        }
+        self.stop.cancel();
+    }
+
     fn of_number(&self, value: Option<&RawValue>) -> Option<Arc<Session>> {
         let number: u64 = value?.get().parse().ok()?;
         self.lock().lanes.get(&(number >> LANE_BITS)).cloned()
@@ -226,7 +272,13 @@ impl Trunk {
                 return;
             }
         };
-        self.lock().doubt.spoke();
+        {
+            let doubt = &mut self.lock().doubt;
+            if message.kind == Kind::Response && doubt.is_ping(message.number()) {
+                return;
+            }
+            doubt.spoke();
+        }
         let hear = |session: &Session| session.line(Bytes::copy_from_slice(text.as_bytes()));
         if message.kind == Kind::Response {
             if message.id.is_some_and(|id| id.get() == "0")
@@ -305,11 +357,7 @@ impl Listener for Trunk {
 
     fn unreadable(&self) {
         if self.lock().doubt.was_unreadable() {
-            warn!(parent: &self.span, "{UNREADABLE}");
-            for session in self.all() {
-                session.fail(UNREADABLE);
-            }
-            self.stop.cancel();
+            self.give_in(UNREADABLE);
         }
     }
 

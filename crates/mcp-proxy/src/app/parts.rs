@@ -101,6 +101,7 @@ pub(super) fn limits(config: &Config) -> Limits {
             silent: config.limits.request.duration(),
             total: config.limits.request_total.duration(),
         },
+        ping: config.limits.ping.duration(),
         replay_bytes: config.limits.replay_bytes,
         reader_bytes: config.limits.replay_bytes.max(READER_BYTES),
         idle: config.limits.session_idle.duration(),

@@ -19,6 +19,7 @@ use tracing::{info, info_span, warn};
 use crate::about::About;
 use crate::child::{Ended, Listener};
 use crate::children::Children;
+use crate::doubt::{client_info, discover};
 use crate::jsonrpc::{Kind, Message};
 use crate::version::Version;
 
@@ -115,41 +116,22 @@ pub fn probe(
 }
 
 async fn ask(children: &Children, limit: Duration) -> Result<(Era, String), String> {
-    let discover = request(
-        "server/discover",
-        &serde_json::json!({ "_meta": {
-            "io.modelcontextprotocol/protocolVersion": Version::V20260728.as_str(),
-            "io.modelcontextprotocol/clientInfo": client_info(),
-            "io.modelcontextprotocol/clientCapabilities": {},
-        }}),
-    );
-    if let Ok(answer) = converse(children, discover, limit.min(SILENCE)).await {
+    if let Ok(answer) = converse(children, discover(1), limit.min(SILENCE)).await {
         let era = read(&answer);
         if era == Era::Modern {
             return Ok((era, answer));
         }
     }
-    let initialize = request(
-        "initialize",
-        &serde_json::json!({
-            "protocolVersion": Version::V20251125.as_str(),
-            "capabilities": {},
-            "clientInfo": client_info(),
-        }),
-    );
-    converse(children, initialize, limit)
+    let params = serde_json::json!({
+        "protocolVersion": Version::V20251125.as_str(),
+        "capabilities": {},
+        "clientInfo": client_info(),
+    });
+    let initialize =
+        serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    converse(children, initialize.to_string().into_bytes(), limit)
         .await
         .map(|answer| (Era::Legacy, answer))
-}
-
-fn client_info() -> serde_json::Value {
-    serde_json::json!({ "name": "mcp-proxy", "version": chassis::build_info::VERSION })
-}
-
-fn request(method: &str, params: &serde_json::Value) -> Vec<u8> {
-    serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
-        .to_string()
-        .into_bytes()
 }
 
 /// Reads the answer to `server/discover`. Whatever is not a result with our version is an older server's answer.

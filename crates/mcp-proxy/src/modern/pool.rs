@@ -8,12 +8,11 @@ use bytes::Bytes;
 use chassis::telemetry::untrusted;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, info_span};
+use tracing::{info, info_span, warn};
 
 use crate::child::{Ended, Listener};
 use crate::children::{Children, NoChild};
 use crate::config::Sharing;
-use crate::doubt::HUNG;
 use crate::identity::Identity;
 use crate::metrics::Calls;
 use crate::modern::shared::Shared;
@@ -164,9 +163,10 @@ impl Pool {
     /// Ends children that nobody has used and requests that took too long. Called every second.
     pub fn sweep(&self, now: Instant) {
         for (subject, shared) in self.all() {
-            if shared.give_up(now) {
+            if let Some(why) = shared.give_up(now) {
                 self.remove(&subject, &shared);
-                shared.close(HUNG);
+                warn!(parent: &shared.span, "{why}");
+                shared.close(why);
             } else if shared.is_idle(now) {
                 self.remove(&subject, &shared);
                 shared.close("the shared child was idle too long");

@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use crate::calls::{Accepts, Call, cancellation, inward};
 use crate::child::{Ended, Listener};
-use crate::doubt::{Doubt, UNREADABLE};
+use crate::doubt::{self, Doubt, UNREADABLE, Verdict};
 use crate::jsonrpc::{Edit, Kind, Message, code, error_response, splice};
 use crate::metrics::Calls;
 use crate::modern::request::{Answer, InFlight, Request, Serving};
@@ -179,12 +179,11 @@ impl Shared {
         !busy && now.duration_since(state.last_used) >= self.limits.idle
     }
 
-    /// Gives up requests that took too long. `true`: the child answers nothing any more.
+    /// Gives up requests that took too long. `Some`: the child is of no use any more, and why.
     #[must_use]
-    pub fn give_up(&self, now: Instant) -> bool {
+    pub fn give_up(&self, now: Instant) -> Option<&'static str> {
         let mut overdue = Vec::new();
-        let mut hung = false;
-        {
+        let (verdict, ping) = {
             let mut state = self.lock();
             let numbers: Vec<u64> = state
                 .requests
@@ -194,12 +193,20 @@ impl Shared {
                 .collect();
             for number in numbers {
                 if let Some(request) = state.requests.remove(&number) {
-                    hung |= state.doubt.gave_up();
+                    state.doubt.gave_up();
                     self.calls.timed_out.inc();
                     overdue.push((number, request));
                 }
             }
-        }
+            let just_now = !overdue.is_empty();
+            let verdict = state.doubt.verdict(just_now, self.limits.ping, now);
+            if verdict == Verdict::Ping {
+                state.last_number += 1;
+                let number = state.last_number;
+                state.doubt.pinged(number, now);
+            }
+            (verdict, state.last_number)
+        };
         for (number, request) in overdue {
             warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
             let _ = self
@@ -209,7 +216,15 @@ impl Shared {
             let answer = error_response(Some(&request.call.client_id), code::TIMEOUT, text, None);
             request.finish(answer, self.limits.reader_bytes);
         }
-        hung
+        match verdict {
+            Verdict::Goes => None,
+            Verdict::Ping => {
+                // Its time runs although the line may not get through.
+                let _ = self.stdin.send(doubt::discover(ping));
+                None
+            }
+            Verdict::Ends(why) => Some(why),
+        }
     }
 
     /// A line of the child was too long or no text.
@@ -281,13 +296,16 @@ impl Shared {
     }
 
     fn answer(&self, message: &Message<'_>) {
-        let found = message.id.and_then(|id| {
-            let number = id.get().parse::<u64>().ok()?;
+        let found = message.id.zip(message.number()).and_then(|(id, number)| {
             let mut state = self.lock();
-            let request = state.requests.remove(&number)?;
-            state.answered = true;
-            state.doubt.spoke();
-            Some((id, request))
+            let request = state.requests.remove(&number);
+            if request.is_some() {
+                state.answered = true;
+                state.doubt.spoke();
+            } else {
+                state.doubt.is_ping(Some(number));
+            }
+            Some((id, request?))
         });
         let Some((id, request)) = found else {
             debug!(parent: &self.span, "dropped a response of the MCP server to nothing that is in flight");

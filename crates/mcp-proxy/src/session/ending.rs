@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::calls::cancellation;
-use crate::doubt::UNREADABLE;
+use crate::doubt::{self, UNREADABLE, Verdict};
 use crate::jsonrpc::{code, error_response};
 use crate::session::{Child, Session};
 
@@ -26,34 +26,41 @@ impl Session {
         }
     }
 
-    /// Ends the child although others may share it: it is of no use any more.
-    pub fn end_child(&self) {
-        match &self.child {
-            Child::Own { stop, .. } => stop.cancel(),
-            Child::Shared { trunk, .. } => trunk.stop.cancel(),
-        }
-    }
-
-    /// Gives up calls that took too long. `true`: the child answers nothing any more.
+    /// Gives up calls that took too long. `Some`: the child is of no use any more, and why.
     #[must_use]
-    pub fn give_up(&self, now: Instant) -> bool {
+    pub fn give_up(&self, now: Instant) -> Option<&'static str> {
         let mut cancelled = Vec::new();
-        let mut hung = false;
-        {
+        let (verdict, ping) = {
             let mut state = self.lock();
             let state = &mut *state;
             let overdue = state.calls.iter().filter(|(_, call)| call.deadline <= now);
             cancelled.extend(overdue.map(|(number, _)| *number));
             for number in &cancelled {
                 if let Some(call) = state.calls.remove(number) {
-                    hung |= state.doubt.gave_up();
+                    state.doubt.gave_up();
                     self.calls.timed_out.inc();
                     let text = "the MCP server did not answer in time";
                     let answer = error_response(Some(&call.client_id), code::TIMEOUT, text, None);
                     state.deliver(call.exchange, Some(answer));
                 }
             }
-        }
+            let verdict = match &self.child {
+                Child::Own { .. } => {
+                    let just_now = !cancelled.is_empty();
+                    state.doubt.verdict(just_now, self.limits.ping, now)
+                }
+                // Who shares a child hears only what is its own.
+                Child::Shared { trunk, .. } => {
+                    trunk.gave_up(cancelled.len());
+                    Verdict::Goes
+                }
+            };
+            if verdict == Verdict::Ping {
+                state.last_number += 1;
+                state.doubt.pinged(state.last_number, now);
+            }
+            (verdict, state.last_number)
+        };
         for number in cancelled {
             warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
             // A child that takes no more lines will not miss this one.
@@ -62,7 +69,15 @@ impl Session {
                 .stdin()
                 .send(cancellation(number, "the request took too long"));
         }
-        hung
+        match verdict {
+            Verdict::Goes => None,
+            Verdict::Ping => {
+                // Its time runs although the line may not get through.
+                let _ = self.child.stdin().send(doubt::ping(ping));
+                None
+            }
+            Verdict::Ends(why) => Some(why),
+        }
     }
 
     /// A line of the child was too long or no text.

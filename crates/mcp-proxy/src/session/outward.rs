@@ -31,10 +31,13 @@ impl Session {
     fn answer(&self, message: &Message<'_>) {
         let mut state = self.lock();
         let state = &mut *state;
+        if state.doubt.is_ping(message.number()) {
+            return;
+        }
         state.doubt.spoke();
         let call = message
             .id
-            .and_then(|id| Some((id, id.get().parse::<u64>().ok()?)))
+            .zip(message.number())
             .and_then(|(id, number)| Some((id, number, state.calls.remove(&number)?)));
         let Some((id, number, call)) = call else {
             debug!(parent: &self.span, "dropped a response of the MCP server to nothing that is in flight");

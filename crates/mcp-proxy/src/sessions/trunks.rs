@@ -109,8 +109,12 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends shared children that have had no session for the idle time.
+    /// Ends shared children that are of no use any more, or have had no session for the idle time.
     pub(super) fn sweep_trunks(&self, now: Instant) {
+        let trunks: Vec<Arc<Trunk>> = self.trunks().values().cloned().collect();
+        for trunk in trunks {
+            trunk.look_after(self.limits.ping, now);
+        }
         let Some(then) = now.checked_sub(self.limits.idle) else {
             return;
         };

@@ -19,6 +19,7 @@ mod bridge;
 
 mod children;
 mod eras;
+mod hung;
 mod input;
 mod input_required;
 mod limits;

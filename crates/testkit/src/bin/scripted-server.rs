@@ -241,6 +241,7 @@ impl Server {
             "echo" | "regional" => answer(self, &json!({ "id": id, "params": params }).to_string()),
             "progress" => {
                 for step in 0..number("steps") {
+                    std::thread::sleep(Duration::from_millis(number("pause_ms")));
                     send(
                         &json!({ "jsonrpc": "2.0", "method": "notifications/progress",
                         "params": { "progressToken": params["_meta"]["progressToken"], "progress": step } }),
@@ -277,6 +278,14 @@ impl Server {
                     );
                 }
                 answer(self, "told");
+            }
+            // Says that its own call is cancelled, which is not for it to say.
+            "cancel_itself" => {
+                send(
+                    &json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
+                    "params": { "requestId": id } }),
+                );
+                answer(self, "answered");
             }
             // Reads and says nothing any more.
             "hang" => loop {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use crate::child::{Ended, Listener};
-use crate::doubt::UNREADABLE;
+use crate::doubt::{UNREADABLE, client_info};
 use crate::jsonrpc::{Kind, Message, as_text, code, error_response, is_batch, parse_batch, splice};
 use crate::modern::translation::child::conversation::Conversation;
 use crate::modern::translation::child::{Legacy, MAX_QUESTIONS};
@@ -71,7 +71,14 @@ impl Legacy {
     fn hear(self: &Arc<Self>, text: &str) {
         match Message::parse(text) {
             Ok(message) => {
-                self.lock().doubt.spoke();
+                let number = message.number();
+                {
+                    let doubt = &mut self.lock().doubt;
+                    if message.kind == Kind::Response && doubt.is_ping(number) {
+                        return;
+                    }
+                    doubt.spoke();
+                }
                 match message.kind {
                     Kind::Response => self.hear_answer(&message),
                     Kind::Request => self.hear_request(&message),
@@ -86,7 +93,7 @@ impl Legacy {
     }
 
     fn hear_answer(self: &Arc<Self>, message: &Message<'_>) {
-        let number = message.id.and_then(|id| id.get().parse::<u64>().ok());
+        let number = message.number();
         let mut state = self.lock();
         if let Some(sender) = number.and_then(|number| state.own.remove(&number)) {
             let first = !std::mem::replace(&mut state.answered, true);
@@ -338,7 +345,7 @@ impl Legacy {
         let params = json!({
             "protocolVersion": Version::V20251125.as_str(),
             "capabilities": self.profile.as_capabilities(),
-            "clientInfo": { "name": "mcp-proxy", "version": chassis::build_info::VERSION },
+            "clientInfo": client_info(),
         });
         let answer = Self::wait(self.send("initialize", &params), self.home.handshake).await?;
         let greeting = Greeting::read(&answer)

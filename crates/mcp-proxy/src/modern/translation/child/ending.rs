@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::calls::cancellation;
-use crate::doubt::HUNG;
+use crate::doubt::{self, Verdict};
 use crate::jsonrpc::{code, error_response};
 use crate::modern::request::{Request, Serving};
 use crate::modern::translation::child::conversation::Conversation;
@@ -33,8 +33,7 @@ impl Legacy {
     /// Gives up requests that took too long, and parked calls whose client has not come back.
     pub fn give_up(&self, now: Instant) {
         let mut late = Vec::new();
-        let mut hung = false;
-        {
+        let (verdict, ping) = {
             let mut state = self.lock();
             state.own.retain(|_, sender| !sender.is_closed());
             let over = |call: &Conversation| match (&call.waiting, call.parked) {
@@ -48,15 +47,23 @@ impl Legacy {
                 .filter(|(_, call)| over(call))
                 .map(|(number, _)| *number)
                 .collect();
+            let mut just_now = false;
             for number in numbers {
-                let waits = state
-                    .calls
-                    .get(&number)
-                    .is_some_and(|call| call.waiting.is_some());
-                hung |= waits && state.doubt.gave_up();
+                let call = state.calls.get(&number);
+                if call.is_some_and(|call| call.waiting.is_some()) {
+                    state.doubt.gave_up();
+                    just_now = true;
+                }
                 late.extend(self.conclude(&mut state, number).map(|call| (number, call)));
             }
-        }
+            let verdict = state.doubt.verdict(just_now, self.home.limits.ping, now);
+            if verdict == Verdict::Ping {
+                state.last_number += 1;
+                let number = state.last_number;
+                state.doubt.pinged(number, now);
+            }
+            (verdict, state.last_number)
+        };
         for (number, conversation) in late {
             if let Some((_, request)) = conversation.waiting {
                 warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
@@ -69,9 +76,16 @@ impl Legacy {
                 self.abandon(number, "the client did not come back in time");
             }
         }
-        if hung {
-            warn!(parent: &self.span, "{HUNG}");
-            self.close(HUNG);
+        match verdict {
+            Verdict::Goes => {}
+            Verdict::Ping => {
+                // Its time runs although the line may not get through.
+                let _ = self.stdin.send(doubt::ping(ping));
+            }
+            Verdict::Ends(why) => {
+                warn!(parent: &self.span, "{why}");
+                self.close(why);
+            }
         }
     }
 
