@@ -397,6 +397,7 @@ impl Shared {
         }
         drop(state);
         if !delivered {
+            self.calls.cancelled.inc();
             warn!(parent: &self.span, "a client reads too slowly: its request is cancelled");
             let _ = self
                 .stdin

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::children::Children;
 use crate::doubt::Doubt;
 use crate::jsonrpc::{code, error_response};
+use crate::metrics::Calls;
 use crate::modern::parameters::{Page, Schemas};
 use crate::modern::schemas::{Cache, read_answer};
 use crate::modern::translation::child::conversation::Conversation;
@@ -55,6 +56,8 @@ pub struct Home {
     pub children: Children,
     /// The bounds of one child.
     pub limits: Limits,
+    /// What became of calls is counted here.
+    pub calls: Calls,
     /// How long the handshake may take.
     pub handshake: Duration,
 }

@@ -287,6 +287,7 @@ impl Leases {
             parked: Arc::clone(&self.parked),
             children: self.children.clone(),
             limits: self.limits,
+            calls: self.counted.calls.clone(),
             handshake: self.bounds.handshake,
         };
         let child = Arc::new(Legacy::new(

@@ -287,6 +287,7 @@ impl Legacy {
 
     fn too_slow(&self, number: u64, lost: Option<Conversation>) {
         drop(lost);
+        self.home.calls.cancelled.inc();
         warn!(parent: &self.span, "a client reads too slowly: its request is cancelled");
         self.abandon(number, "the client reads too slowly");
     }

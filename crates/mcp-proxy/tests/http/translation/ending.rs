@@ -116,3 +116,60 @@ async fn a_server_that_refuses_the_handshake_is_said_to_do_so() {
     let text = answer.json().await["error"]["message"].to_string();
     assert!(text.contains("handshake"), "{text}");
 }
+
+#[tokio::test]
+async fn calls_are_counted_by_what_became_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let bridge = told(&["--journal", journal.to_str().unwrap()])
+        .with("REQUEST_TIMEOUT", "1")
+        .with("PARKED_TIMEOUT", "1")
+        .ready()
+        .await;
+    let never = json!([{ "await": ["never"] }]);
+    // Its client goes away.
+    let begun = wait::until_true("the call", PATIENCE, || {
+        std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("never"))
+    });
+    tokio::select! {
+        _ = call(&bridge, 1, never.clone(), json!({})).send() => panic!("nothing answers"),
+        begun = begun => begun.unwrap(),
+    }
+    let can = || json!({ "elicitation": {} });
+    let question = json!({ "send": { "jsonrpc": "2.0", "id": "q", "method": "elicitation/create",
+        "params": { "message": "q", "requestedSchema": {} } } });
+    let asked = json!([question, { "await": ["q"] }]);
+    for (steps, capabilities) in [
+        (plain(), json!({})),
+        (plain(), can()),
+        (
+            json!([{ "error": { "code": -32602, "message": "no" } }]),
+            json!({}),
+        ),
+        // What nobody can be asked fails; what nobody comes back for is cancelled.
+        (asked.clone(), json!({})),
+        (asked, can()),
+        (never, can()),
+        (json!([{ "exit": 3 }]), json!({})),
+    ] {
+        call(&bridge, 1, steps, capabilities).send().await;
+    }
+    let counts = [
+        ("answered", 2),
+        ("failed", 2),
+        ("cancelled", 2),
+        ("timed_out", 1),
+        ("lost", 1),
+    ];
+    wait::until("the counts", PATIENCE, || async {
+        let metrics = bridge.private("/metrics").await;
+        let shown = |(outcome, count): (&str, u32)| {
+            metrics.contains(&format!(
+                "mcp_calls_total{{outcome=\"{outcome}\"}} {count}\n"
+            ))
+        };
+        counts.into_iter().all(shown).then_some(())
+    })
+    .await
+    .unwrap();
+}

@@ -70,9 +70,11 @@ impl Legacy {
                 let text = "the MCP server did not answer in time";
                 let id = Some(&*request.call.client_id);
                 let answer = error_response(id, code::TIMEOUT, text, None);
+                self.home.calls.timed_out.inc();
                 request.finish(answer, self.home.limits.reader_bytes);
                 self.abandon(number, "the request took too long");
             } else {
+                self.home.calls.cancelled.inc();
                 self.abandon(number, "the client did not come back in time");
             }
         }
@@ -125,6 +127,7 @@ impl Legacy {
         }
         let mut requests: Vec<Request> = listening.into_values().map(|it| it.request).collect();
         for call in calls.into_values() {
+            self.home.calls.lost.inc();
             if let Some((ticket, _)) = call.parked {
                 self.home.parked.remove(ticket);
             }
@@ -175,6 +178,7 @@ impl Serving for Legacy {
         // Its subscriptions end with it, outside of the lock.
         drop(listening);
         if let Some(called) = called {
+            self.home.calls.cancelled.inc();
             self.abandon(called, "the client closed the connection");
         }
     }

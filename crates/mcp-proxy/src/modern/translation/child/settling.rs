@@ -130,6 +130,12 @@ impl Legacy {
         let Some((_, request)) = conversation.waiting else {
             return;
         };
+        let calls = &self.home.calls;
+        if message.failed {
+            calls.failed.inc();
+        } else {
+            calls.answered.inc();
+        }
         let client_id = &*request.call.client_id;
         let urls = urls_needed(message).filter(|_| can_ask(&conversation.method));
         let answer = match urls {
@@ -175,6 +181,7 @@ impl Legacy {
             ..
         }) = conversation
         {
+            self.home.calls.failed.inc();
             let answer = missing_capability(&request.call.client_id, needs);
             request.finish(answer, self.home.limits.reader_bytes);
         }
@@ -187,6 +194,7 @@ impl Legacy {
             ..
         }) = conversation
         {
+            self.home.calls.lost.inc();
             let id = Some(&*request.call.client_id);
             let answer = error_response(id, code::INTERNAL_ERROR, why, None);
             request.finish(answer, self.home.limits.reader_bytes);
