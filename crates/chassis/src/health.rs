@@ -185,12 +185,12 @@ impl Check {
 #[derive(Debug, Error)]
 pub enum HealthcheckError {
     /// Nothing listens there, or the connection broke.
-    #[error("no service answers on {address}: {source}")]
+    #[error("no service answers on {address}: {reason}")]
     Unreachable {
         /// Where it was asked.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// It took too long.
     #[error("{address} did not answer within {} s", CLIENT_LIMIT.as_secs())]
@@ -212,9 +212,9 @@ pub async fn healthcheck(private: SocketAddr) -> Result<(), HealthcheckError> {
     let answer = tokio::time::timeout(CLIENT_LIMIT, ask(private))
         .await
         .map_err(|_| HealthcheckError::TooSlow { address: private })?
-        .map_err(|source| HealthcheckError::Unreachable {
+        .map_err(|reason| HealthcheckError::Unreachable {
             address: private,
-            source,
+            reason,
         })?;
     let (head, body) = answer
         .split_once("\r\n\r\n")

@@ -188,8 +188,8 @@ fn settings(environment: &Environment, flags: &Serve) -> anyhow::Result<Loaded<C
     let file = find_file(environment, flags.config.as_deref())?;
     let mut loaded: Loaded<Config> = load(environment, file.as_deref(), SECTION, SETTINGS)?;
     let config = &mut loaded.config;
-    if let Some(host) = &flags.host {
-        config.host.clone_from(host);
+    if let Some(host) = flags.host {
+        config.host = host.to_string();
     }
     if let Some(port) = flags.port {
         config.port = port;

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -23,7 +24,7 @@ pub struct Cli {
 pub struct Serve {
     /// Address of the public listener (default 127.0.0.1; variable HOST)
     #[arg(long)]
-    pub host: Option<String>,
+    pub host: Option<IpAddr>,
     /// Port of the public listener, 0 for a free one (default 3000; variable PORT)
     #[arg(long)]
     pub port: Option<u16>,

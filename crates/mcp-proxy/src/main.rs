@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use mcp_proxy::cli::Cli;
 use mcp_proxy::guard;
 
@@ -17,11 +18,31 @@ fn main() -> ExitCode {
         eprintln!("mcp-proxy: {error}");
         return ExitCode::from(127);
     }
-    match mcp_proxy::app::main(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    match mcp_proxy::app::main(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mcp-proxy: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is wrong with the command line, or the help that was asked for.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Where nobody reads, nothing can be explained.
+    let _ = error.print();
+    let stray = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(text)) if !text.starts_with('-')
+    );
+    if stray && error.kind() == ErrorKind::UnknownArgument {
+        eprintln!(
+            "\nThe command of the MCP server goes after `--`: mcp-proxy --port 3000 -- mcp-server-fetch"
+        );
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

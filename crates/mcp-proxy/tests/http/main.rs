@@ -18,6 +18,7 @@
 mod bridge;
 
 mod children;
+mod command_line;
 mod eras;
 mod hung;
 mod input;
