@@ -130,6 +130,19 @@ impl Inlet {
     }
 }
 
+#[cfg(test)]
+impl Inlet {
+    /// Takes what waits for the reader.
+    pub(crate) fn take_all(&self) -> Vec<Bytes> {
+        let queue = self.queue.as_ref();
+        queue.map_or_else(Vec::new, |queue| {
+            let mut queue = lock(queue);
+            queue.bytes = 0;
+            queue.items.drain(..).collect()
+        })
+    }
+}
+
 impl Drop for Inlet {
     fn drop(&mut self) {
         if let Some(queue) = &self.queue {

@@ -174,3 +174,150 @@ impl Streams {
         self.replay = Replay::new(self.replay.limit());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::{Strategy, any, prop_oneof};
+
+    /// Streams of the model besides the standalone one.
+    const STREAMS: u64 = 3;
+    /// A limit that no reader reaches.
+    const ROOMY: usize = 1 << 20;
+
+    /// What may happen to the streams of a session.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A message for a stream, this long.
+        Emit(u64, usize),
+        /// The reader of a stream gets what waits, all but the last so many, and its connection breaks.
+        Break(u64, usize),
+        /// Its client comes back.
+        Resume(u64),
+        /// Nothing more will come.
+        Finish(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let stream = 0..=STREAMS;
+        let step = prop_oneof![
+            6 => (stream.clone(), 0_usize..60).prop_map(|(stream, long)| Step::Emit(stream, long)),
+            2 => (stream.clone(), 0_usize..4).prop_map(|(stream, lost)| Step::Break(stream, lost)),
+            2 => stream.prop_map(Step::Resume),
+            1 => (1..=STREAMS).prop_map(Step::Finish),
+        ];
+        vec(step, 0..150)
+    }
+
+    /// One client, and what it should have been sent.
+    #[derive(Default)]
+    struct Client {
+        inlet: Option<Inlet>,
+        /// Every event of the stream, as it was sent.
+        sent: Vec<String>,
+        /// Places of the events that arrived, as far as it knows.
+        arrived: Vec<u64>,
+        finished: bool,
+    }
+
+    /// The place of an event, and whether it is a message.
+    fn read(event: &[u8], stream: u64) -> (u64, bool) {
+        let text = std::str::from_utf8(event).unwrap();
+        let id = text
+            .lines()
+            .find_map(|line| line.strip_prefix("id: "))
+            .unwrap();
+        let id: EventId = id.parse().unwrap();
+        assert_eq!(id.stream, stream, "an event of another stream: {text}");
+        (id.place, !text.contains("data: \n"))
+    }
+
+    impl Client {
+        /// Reads what waits, without the last so many, and checks it.
+        fn read(&mut self, stream: u64, lost: usize) {
+            let Some(inlet) = &self.inlet else { return };
+            let mut events = inlet.take_all();
+            events.truncate(events.len().saturating_sub(lost));
+            for event in events {
+                let (place, is_message) = read(&event, stream);
+                if is_message {
+                    let sent = &self.sent[usize::try_from(place - 1).unwrap()];
+                    assert_eq!(std::str::from_utf8(&event).unwrap(), sent);
+                    self.arrived.push(place);
+                }
+            }
+        }
+    }
+
+    /// What the budget still holds: the newest events of all streams.
+    fn remembered(order: &[(u64, u64, usize)], limit: usize) -> &[(u64, u64, usize)] {
+        let mut bytes = 0;
+        let kept = order.iter().rev().take_while(|(_, _, length)| {
+            bytes += length;
+            bytes <= limit
+        });
+        &order[order.len() - kept.count()..]
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_client_that_comes_back_misses_nothing_that_is_remembered_and_gets_nothing_twice(
+            steps in steps(), limit in 100_usize..2000, priming in any::<bool>(),
+        ) {
+            let mut streams = Streams::new(limit, ROOMY);
+            streams.priming = priming;
+            let mut clients: Vec<Client> = (0..=STREAMS).map(|_| Client::default()).collect();
+            let mut order = Vec::new();
+            clients[0].inlet = Some(streams.listen());
+            for stream in 1..=STREAMS {
+                clients[usize::try_from(stream).unwrap()].inlet = Some(streams.open(stream));
+            }
+            for step in steps {
+                match step {
+                    Step::Emit(stream, long) => {
+                        let client = &mut clients[usize::try_from(stream).unwrap()];
+                        if client.finished {
+                            continue;
+                        }
+                        let place = client.sent.len() as u64 + 1;
+                        let message = format!("{{\"n\":\"{}\"}}", "x".repeat(long));
+                        streams.emit(stream, message.as_bytes());
+                        let event = format!("id: {stream}-{place}\ndata: {message}\n\n");
+                        order.push((stream, place, event.len()));
+                        client.sent.push(event);
+                    }
+                    Step::Break(stream, lost) => {
+                        let client = &mut clients[usize::try_from(stream).unwrap()];
+                        client.read(stream, lost);
+                        client.inlet = None;
+                    }
+                    Step::Resume(stream) => {
+                        let client = &mut clients[usize::try_from(stream).unwrap()];
+                        client.read(stream, 0);
+                        let last = client.arrived.last().copied().unwrap_or(0);
+                        client.inlet = streams.resume(EventId { stream, place: last });
+                        let due: Vec<u64> = remembered(&order, limit)
+                            .iter()
+                            .filter(|(of, place, _)| *of == stream && *place > last)
+                            .map(|(_, place, _)| *place)
+                            .collect();
+                        let before = client.arrived.len();
+                        client.read(stream, 0);
+                        proptest::prop_assert_eq!(&client.arrived[before..], due);
+                        // A stream that is over and forgotten is as unknown as none.
+                        proptest::prop_assert!(client.inlet.is_some() || client.finished);
+                    }
+                    Step::Finish(stream) => {
+                        clients[usize::try_from(stream).unwrap()].finished = true;
+                        streams.finish(stream);
+                    }
+                }
+            }
+            for (stream, client) in (0..).zip(&mut clients) {
+                client.read(stream, 0);
+                proptest::prop_assert!(client.arrived.windows(2).all(|pair| pair[0] < pair[1]));
+            }
+        }
+    }
+}
