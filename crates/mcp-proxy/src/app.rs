@@ -29,6 +29,7 @@ use crate::children::Children;
 use crate::cli::{Action, Cli, Serve};
 use crate::config::{self, Config, FILE_KEYS, SECTION, SETTINGS, validate};
 use crate::http::error::Refusal;
+use crate::http::named;
 use crate::http::origin::Allowed;
 use crate::metrics::Counted;
 use crate::modern::era::{Verdict, probe};
@@ -386,6 +387,7 @@ fn serve(listener: TcpListener, state: Data<State>, stopping: Stopping) -> std::
             .app_data(state.clone())
             .app_data(stopping.clone())
             .wrap(Condition::new(drains, from_fn(give_connections_back)))
+            .wrap(from_fn(named::name))
             .configure(routes::public)
     };
     let server = HttpServer::new(app)

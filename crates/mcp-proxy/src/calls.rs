@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::field::{DisplayValue, display};
 
 use crate::jsonrpc::{Edit, Message, splice};
+use crate::request_id::RequestId;
 use crate::sse::Inlet;
 
 /// Which kinds of answer the client takes.
@@ -37,11 +39,18 @@ pub struct Call {
     pub client_id: Box<str>,
     /// The client's progress token, as it was written.
     pub token: Option<Box<str>>,
+    /// The HTTP request it came with, for the log.
+    pub request_id: Option<RequestId>,
     /// When it is given up, unless progress is made.
     pub deadline: Instant,
     /// When it is given up in any case.
     pub last_deadline: Instant,
 }
+
+/// What the log says of a call whose time is over.
+pub const GIVEN_UP: &str = "the MCP server did not answer in time: the request is given up";
+/// What the log says of a call whose child ended first.
+pub const LOST: &str = "a request is lost with its MCP server process";
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -64,9 +73,16 @@ impl Call {
                 .meta
                 .progress_token
                 .map(|token| token.get().into()),
+            request_id: message.came_with.cloned(),
             deadline: now + patience.silent,
             last_deadline: now + patience.total,
         }
+    }
+
+    /// The id of its HTTP request, as the log shows it.
+    #[must_use]
+    pub fn shown(&self) -> Option<DisplayValue<&RequestId>> {
+        self.request_id.as_ref().map(display)
     }
 
     /// Progress was made.

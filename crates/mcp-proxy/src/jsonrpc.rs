@@ -18,6 +18,7 @@ pub use self::members::{Meta, Params};
 pub use self::write::{Edit, error_response, splice};
 
 use self::members::Key;
+use crate::request_id::RequestId;
 
 /// Deepest nesting of arrays and objects that is passed to a child.
 pub const MAX_DEPTH: usize = 128;
@@ -126,6 +127,8 @@ pub struct Message<'a> {
     pub params: Params<'a>,
     /// Is it a response with an `error`?
     pub failed: bool,
+    /// The HTTP request it came with, for the log.
+    pub came_with: Option<&'a RequestId>,
     /// `result.protocolVersion` and other members of a result that concern a bridge.
     pub result: Option<&'a RawValue>,
 }
@@ -224,8 +227,18 @@ impl<'a> Message<'a> {
             method: envelope.method.unwrap_or_default(),
             params,
             failed: envelope.error.is_some(),
+            came_with: None,
             result: envelope.result,
         })
+    }
+
+    /// The same message, of this HTTP request.
+    #[must_use]
+    pub fn of(self, request: Option<&'a RequestId>) -> Self {
+        Self {
+            came_with: request,
+            ..self
+        }
     }
 
     /// The id, where it is one of ours.

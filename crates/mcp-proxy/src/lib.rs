@@ -20,6 +20,7 @@ pub mod modern;
 pub mod reference;
 pub mod replay;
 pub mod replicas;
+pub mod request_id;
 pub mod resources;
 pub mod routes;
 pub mod session;

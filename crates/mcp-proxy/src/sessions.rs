@@ -49,18 +49,6 @@ impl SessionId {
         }))
     }
 
-    /// What the log may say of it: the first 32 bits of its SHA-256 in hexadecimal digits. An operator who is told a
-    /// session id finds its lines; who reads the log does not learn it.
-    fn hashed(&self) -> String {
-        let hash = Sha256::digest(self.0.as_bytes());
-        let mut text = String::with_capacity(8);
-        for byte in hash.iter().take(4) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
-    }
-
     /// The value of `Mcp-Session-Id`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -78,6 +66,19 @@ impl fmt::Debug for SessionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("SessionId([hidden])")
     }
+}
+
+/// What the log may say of the id of a session: the first 32 bits of its SHA-256 in hexadecimal digits. An operator who is told
+/// a session id finds its lines; who reads the log does not learn it.
+#[must_use]
+pub fn hashed(id: &str) -> String {
+    let hash = Sha256::digest(id.as_bytes());
+    let mut text = String::with_capacity(8);
+    for byte in hash.iter().take(4) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// How often it is looked whether there is room.
@@ -259,7 +260,7 @@ impl Sessions {
         let span = info_span!(
             "session",
             number,
-            session = %id.hashed(),
+            session = %hashed(id.as_str()),
             login = %untrusted(login),
             subject = %untrusted(subject),
         );

@@ -16,7 +16,8 @@ use tracing_subscriber::{Layer, Registry};
 use crate::config::{ConfigError, Setting};
 
 pub use request::{
-    QuietPaths, REQUEST_ID_HEADER, RequestSpan, name_answer, request_id, request_logger,
+    QuietPaths, REQUEST_ID_HEADER, RequestSpan, is_request_id, name_answer, request_id,
+    request_logger,
 };
 pub use traced::{ExportedLayer, TRACED, TraceExporter, Traced};
 pub use untrusted::{Untrusted, untrusted};

@@ -41,7 +41,7 @@ pub fn request_id(request: &HttpRequest) -> String {
     if let (Some(id), None) = (given.next(), given.next())
         && TrustedProxies::sent(request)
         && let Ok(id) = id.to_str()
-        && is_well_formed(id)
+        && is_request_id(id)
     {
         return id.to_owned();
     }
@@ -51,7 +51,9 @@ pub fn request_id(request: &HttpRequest) -> String {
         .map_or_else(String::new, ToString::to_string)
 }
 
-fn is_well_formed(id: &str) -> bool {
+/// May this text name a request? At most 128 visible ASCII characters.
+#[must_use]
+pub fn is_request_id(id: &str) -> bool {
     (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

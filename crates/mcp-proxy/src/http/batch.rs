@@ -11,10 +11,12 @@ use crate::app::State;
 use crate::calls::{Accepts, Reply};
 use crate::http::error::{Refusal, json};
 use crate::http::hand_over::{self, Place};
+use crate::http::named;
 use crate::http::post::{self, Failure};
 use crate::http::tools::{self, Narrowed};
 use crate::identity::Identity;
 use crate::jsonrpc::{self, Kind, Message};
+use crate::request_id::RequestId;
 use crate::session::Pending;
 use crate::version::Version;
 
@@ -45,12 +47,13 @@ pub async fn serve(
         )
         .into());
     }
+    let request_id = named::request_id(request);
     let members = jsonrpc::parse_batch(text).map_err(Refusal::from)?;
     let Sorted {
         messages,
         answered,
         lists,
-    } = sort(state, identity, accepts, &members);
+    } = sort(state, identity, accepts, &members, request_id.as_ref());
     let stopping = state.stopping.is_cancelled();
     if stopping && messages.iter().any(|message| message.kind == Kind::Request) {
         return Err(state.ending().into());
@@ -89,11 +92,12 @@ fn sort<'a>(
     identity: Option<&Identity>,
     accepts: Accepts,
     members: &[&'a str],
+    request_id: Option<&'a RequestId>,
 ) -> Sorted<'a> {
     let mut sorted = Sorted::default();
     for member in members {
         let message = match Message::parse(member) {
-            Ok(message) => message,
+            Ok(message) => message.of(request_id),
             Err(malformed) => {
                 sorted.answered.push(Refusal::from(malformed).body(None));
                 continue;

@@ -5,9 +5,9 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use chassis::telemetry::untrusted;
-use tracing::{debug, warn};
 
 use crate::children::NoChild;
+use crate::http::named::Reason;
 use crate::http::origin::Forbidden;
 use crate::identity::NoIdentity;
 use crate::jsonrpc::{Malformed, code, error_response};
@@ -216,15 +216,6 @@ impl Refusal {
     #[must_use]
     pub fn answer(&self, id: Option<&str>) -> HttpResponse {
         let status = self.status();
-        if status.is_server_error()
-            || matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)
-        {
-            let reason = self.to_string();
-            warn!(status = status.as_u16(), reason = %untrusted(&reason), "refused a request");
-        } else {
-            let reason = self.to_string();
-            debug!(status = status.as_u16(), reason = %untrusted(&reason), "refused a request");
-        }
         let mut response = HttpResponse::build(status);
         match self {
             Self::MethodNotAllowed => {
@@ -242,7 +233,9 @@ impl Refusal {
             }
             _ => {}
         }
-        json(response, self.body(id))
+        let mut response = json(response, self.body(id));
+        response.extensions_mut().insert(Reason(self.to_string()));
+        response
     }
 
     /// The error response to the request of this raw id.

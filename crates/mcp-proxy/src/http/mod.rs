@@ -8,6 +8,7 @@ pub mod get;
 pub mod hand_over;
 pub mod headers;
 pub mod modern;
+pub mod named;
 pub mod origin;
 pub mod post;
 pub mod relay;

@@ -16,7 +16,7 @@ use crate::http::hand_over::{self, Place};
 use crate::http::headers::{self, SESSION_ID};
 use crate::http::origin::single;
 use crate::http::tools::{self, Narrowed};
-use crate::http::{admit, batch, body, modern};
+use crate::http::{admit, batch, body, modern, named};
 use crate::identity::Identity;
 use crate::jsonrpc::{self, Kind, Message};
 use crate::metrics::Answered;
@@ -78,7 +78,10 @@ async fn serve(
     if jsonrpc::is_batch(text) {
         return batch::serve(request, state, identity.as_ref(), accepts, text).await;
     }
-    let message = Message::parse(text).map_err(Refusal::from)?;
+    let request_id = named::request_id(request);
+    let message = Message::parse(text)
+        .map_err(Refusal::from)?
+        .of(request_id.as_ref());
     let id = || message.id.map(|id| Box::from(id.get()));
     let result = single_message(request, state, identity.as_ref(), accepts, &message).await;
     result.map_err(|refusal| (refusal, id()))

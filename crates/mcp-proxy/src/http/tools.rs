@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use chassis::telemetry::untrusted;
+use tracing::field::display;
 use tracing::info;
 
 use crate::app::State;
@@ -43,7 +44,8 @@ pub fn admit(
                 return Ok(None);
             }
             let login = identity.map_or("-", |identity| &*identity.login);
-            info!(login, tool = %untrusted(&tool), "refused a call of a tool: the rules do not allow it");
+            let request_id = message.came_with.map(display);
+            info!(request_id, login, tool = %untrusted(&tool), "refused a call of a tool: the rules do not allow it");
             state.counted.tools_refused.inc();
             Err(Refusal::ToolNotAllowed(tool.into_owned()))
         }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::calls::{Accepts, Call, cancellation, inward};
+use crate::calls::{Accepts, Call, GIVEN_UP, LOST, cancellation, inward};
 use crate::child::{Ended, Listener};
 use crate::doubt::{self, Doubt, UNREADABLE, Verdict};
 use crate::jsonrpc::{Edit, Kind, Message, code, error_response, splice};
@@ -208,7 +208,7 @@ impl Shared {
             (verdict, state.last_number)
         };
         for (number, request) in overdue {
-            warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
+            warn!(parent: &self.span, request_id = request.call.shown(), "{GIVEN_UP}");
             let _ = self
                 .stdin
                 .send(cancellation(number, "the request took too long"));
@@ -284,6 +284,7 @@ impl Shared {
             std::mem::take(&mut state.requests)
         };
         for request in requests.into_values() {
+            warn!(parent: &self.span, request_id = request.call.shown(), why, "{LOST}");
             self.calls.lost.inc();
             let answer = error_response(
                 Some(&request.call.client_id),

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::calls::cancellation;
+use crate::calls::{GIVEN_UP, LOST, cancellation};
 use crate::doubt::{self, UNREADABLE, Verdict};
 use crate::jsonrpc::{code, error_response};
 use crate::session::{Child, Session};
@@ -38,6 +38,7 @@ impl Session {
             for number in &cancelled {
                 if let Some(call) = state.calls.remove(number) {
                     state.doubt.gave_up();
+                    warn!(parent: &self.span, request_id = call.shown(), "{GIVEN_UP}");
                     self.calls.timed_out.inc();
                     let text = "the MCP server did not answer in time";
                     let answer = error_response(Some(&call.client_id), code::TIMEOUT, text, None);
@@ -62,7 +63,6 @@ impl Session {
             (verdict, state.last_number)
         };
         for number in cancelled {
-            warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
             // A child that takes no more lines will not miss this one.
             let _ = self
                 .child
@@ -98,6 +98,7 @@ impl Session {
         state.ended = Some(why.into());
         let open = state.calls.keys().copied().collect();
         for (_, call) in std::mem::take(&mut state.calls) {
+            warn!(parent: &self.span, request_id = call.shown(), why, "{LOST}");
             let error = error_response(Some(&call.client_id), code::INTERNAL_ERROR, why, None);
             state.deliver(call.exchange, Some(error));
             self.calls.lost.inc();

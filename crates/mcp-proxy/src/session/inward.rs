@@ -36,7 +36,10 @@ impl Session {
         }
         let requests: Vec<Message<'_>> = requests
             .into_iter()
-            .filter_map(|message| Message::parse(message.text).ok())
+            .filter_map(|message| {
+                let again = Message::parse(message.text).ok()?;
+                Some(again.of(message.came_with))
+            })
             .collect();
         self.exchange(&requests, accepts, Some(answered)).map(Some)
     }

@@ -24,6 +24,7 @@ mod hung;
 mod input;
 mod input_required;
 mod limits;
+mod log;
 mod replicas;
 mod sessions;
 mod sharing;

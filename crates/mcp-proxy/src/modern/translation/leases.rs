@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use chassis::telemetry::untrusted;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -279,7 +280,14 @@ impl Leases {
     ) -> Result<Arc<Legacy>, Refusal> {
         let started = self.children.start(identity).await?;
         let login = identity.map_or("-", |identity| &identity.login);
-        let span = info_span!("translated", login, leased = lease.is_some());
+        let shown = subject(identity);
+        let shown = shown.as_deref().unwrap_or("-");
+        let span = info_span!(
+            "translated",
+            login = %untrusted(login),
+            subject = %untrusted(shown),
+            leased = lease.is_some(),
+        );
         info!(parent: &span, "child started for modern requests");
         let stop = CancellationToken::new();
         let home = Home {

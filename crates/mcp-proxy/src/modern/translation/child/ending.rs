@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::calls::cancellation;
+use crate::calls::{GIVEN_UP, LOST, cancellation};
 use crate::doubt::{self, Verdict};
 use crate::jsonrpc::{code, error_response};
 use crate::modern::request::{Request, Serving};
@@ -66,7 +66,7 @@ impl Legacy {
         };
         for (number, conversation) in late {
             if let Some((_, request)) = conversation.waiting {
-                warn!(parent: &self.span, "the MCP server did not answer in time: the request is given up");
+                warn!(parent: &self.span, request_id = request.call.shown(), "{GIVEN_UP}");
                 let text = "the MCP server did not answer in time";
                 let id = Some(&*request.call.client_id);
                 let answer = error_response(id, code::TIMEOUT, text, None);
@@ -127,6 +127,8 @@ impl Legacy {
         }
         let mut requests: Vec<Request> = listening.into_values().map(|it| it.request).collect();
         for call in calls.into_values() {
+            let request_id = call.waiting.as_ref().and_then(|(_, it)| it.call.shown());
+            warn!(parent: &self.span, request_id, why, "{LOST}");
             self.home.calls.lost.inc();
             if let Some((ticket, _)) = call.parked {
                 self.home.parked.remove(ticket);
