@@ -82,6 +82,14 @@ async fn a_spare_child_that_has_ended_is_not_given_to_anybody() {
     let spare = announced.number(3).await.pop().unwrap();
     let pid = rustix::process::Pid::from_raw(spare.parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    // It has ended when it is a zombie (or gone): the bridge looks no sooner than somebody needs it.
+    wait::until_true("its end", PATIENCE, || {
+        let stat = std::fs::read_to_string(format!("/proc/{spare}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_none_or(|(_, rest)| rest.starts_with('Z'))
+    })
+    .await
+    .unwrap();
     let session = bridge.open("2025-11-25").await;
     assert_ne!(bridge.tool(&session, "pid", json!({})).await, spare);
 }
