@@ -181,6 +181,11 @@ impl Bridge {
         }
     }
 
+    /// Is there such a file where it runs?
+    pub(crate) fn has_file(&self, name: &str) -> bool {
+        self.directory.path().join(name).exists()
+    }
+
     /// Writes another configuration file.
     pub(crate) fn rewrite(&self, text: &str) {
         std::fs::write(self.directory.path().join("gateway.toml"), text).unwrap();

@@ -253,6 +253,67 @@ async fn a_child_gets_no_variable_that_is_not_listed() {
     assert_eq!(environment["SET"], "value");
 }
 
+#[tokio::test]
+async fn the_command_line_is_that_of_the_configuration_and_no_shell_reads_it() {
+    let arguments = [
+        "$(touch made)",
+        "; touch made",
+        "a b",
+        "*",
+        "\"",
+        "`touch made`",
+    ];
+    let bridge = scripted(&[&["--ignored"], &arguments[..]].concat())
+        .start()
+        .await;
+    let session = bridge.open("2025-11-25").await;
+    // What a request says changes nothing of it.
+    let body = tool(1, "arguments", json!({ "--flag": "; touch made" }));
+    let call = bridge.post(&body).session(&session);
+    let call = call
+        .header("x-argument", "--flag")
+        .header("mcp-name", "--flag");
+    let answer = call.send().await.message().await;
+    let seen = answer["result"]["content"][0]["text"].as_str().unwrap();
+    let seen: Value = serde_json::from_str(seen).unwrap();
+    assert_eq!(seen.as_array().unwrap()[1..], arguments.map(|it| json!(it)));
+    assert!(!bridge.has_file("made"));
+}
+
+#[tokio::test]
+async fn a_child_leads_its_own_group_and_inherits_nothing_but_its_pipes() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let pid = bridge.tool(&session, "pid", json!({})).await;
+    let descriptors = |process: &str| {
+        let entries = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+        let links = entries.filter_map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            // The one that reads the directory is gone by now.
+            Some((name, std::fs::read_link(entry.path()).ok()?))
+        });
+        links.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let mut seen = descriptors(&pid);
+    // What whoever ran this test left open goes through the bridge as well; it is nothing of the bridge.
+    for (name, link) in descriptors("self") {
+        if !["0", "1", "2"].contains(&&*name) && seen.get(&name) == Some(&link) {
+            seen.remove(&name);
+        }
+    }
+    assert_eq!(seen.keys().collect::<Vec<_>>(), ["0", "1", "2"], "{seen:?}");
+    assert!(
+        seen.values()
+            .all(|link| link.to_string_lossy().starts_with("pipe:")),
+        "{seen:?}"
+    );
+    // Field 5 of proc_pid_stat(5), the third after the name in brackets.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let group = stat.rsplit_once(") ").unwrap().1.split(' ').nth(2).unwrap();
+    assert_eq!(group, pid);
+}
+
 const ANNA: [(&str, &str); 4] = [
     ("x-auth-subject", "github|1"),
     ("x-auth-login", "../anna"),

@@ -96,6 +96,20 @@ async fn an_idle_session_ends_although_a_get_stream_is_open() {
 }
 
 #[tokio::test]
+async fn a_session_ends_after_its_whole_life_however_much_it_is_used() {
+    let bridge = scripted(&[]).with("SESSION_LIFE", "1").start().await;
+    let session = bridge.open("2025-11-25").await;
+    let pid = bridge.tool(&session, "pid", json!({})).await;
+    wait::until("the end of the session", PATIENCE, || async {
+        let call = bridge.post(&tool(1, "echo", json!({}))).session(&session);
+        (call.send().await.status == 404).then_some(())
+    })
+    .await
+    .unwrap();
+    crate::children::gone(&pid).await;
+}
+
+#[tokio::test]
 async fn a_call_that_takes_too_long_is_given_up_and_cancelled() {
     let bridge = scripted(&[]).with("REQUEST_TIMEOUT", "1").start().await;
     let session = bridge.open("2025-11-25").await;

@@ -29,6 +29,7 @@ mod replicas;
 mod sessions;
 mod sharing;
 mod spare;
+mod stateless;
 mod stop;
 mod streams;
 mod tools;

@@ -24,6 +24,37 @@ async fn each_revision_is_negotiated_by_the_child() {
 }
 
 #[tokio::test]
+async fn the_child_decides_the_revision_and_its_rules_hold() {
+    // It answers 2025-03-26 whatever it is asked for.
+    let script = r#"while read -r line; do echo '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-03-26","capabilities":{},"serverInfo":{"name":"s","version":"1"}}}'; done"#;
+    let bridge = crate::bridge::around(&["sh", "-c", script]).start().await;
+    let mut answer = bridge.post(&initialize("2025-11-25")).send().await;
+    let session = answer.header("mcp-session-id").unwrap().to_owned();
+    let answer = answer.json().await;
+    assert_eq!(answer["result"]["protocolVersion"], "2025-03-26");
+    // That revision has batches.
+    let batch = json!([{ "jsonrpc": "2.0", "method": "notifications/initialized" }]);
+    assert_eq!(
+        bridge.post(&batch).session(&session).send().await.status,
+        202
+    );
+}
+
+#[tokio::test]
+async fn a_message_reaches_the_child_as_one_line() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let text = "two\nlines\u{2028}and\rmore";
+    let body = serde_json::to_string_pretty(&tool(1, "echo", json!({ "text": text }))).unwrap();
+    let body = body.replace('\n', "\r\n");
+    let call = bridge.post_text(&body).session(&session);
+    let answer = call.send().await.message().await;
+    let seen = answer["result"]["content"][0]["text"].as_str().unwrap();
+    let seen: Value = serde_json::from_str(seen).unwrap();
+    assert_eq!(seen["params"]["arguments"]["text"], text);
+}
+
+#[tokio::test]
 async fn the_endpoint_answers_with_and_without_a_slash() {
     let bridge = scripted(&[]).start().await;
     for path in ["/mcp", "/mcp/"] {

@@ -7,6 +7,7 @@ use testkit::wait::{self, PATIENCE};
 
 use crate::bridge::{Answer, Bridge, Setup, scripted, tool};
 use crate::eras;
+use crate::translation::{self, told};
 
 const ANNA: [(&str, &str); 4] = person("1", "Anna", "mcp");
 const BEN: [(&str, &str); 4] = person("2", "ben", "mcp");
@@ -259,6 +260,35 @@ async fn rules_change_while_the_service_runs_and_listeners_are_told() {
         last.iter().all(|event| event.json()["method"].is_null()),
         "{last:?}"
     );
+}
+
+#[tokio::test]
+async fn rules_hold_for_an_older_server_that_is_translated() {
+    let capabilities = json!({ "tools": { "listChanged": true } }).to_string();
+    let bridge = told(&["--capabilities", &capabilities])
+        .with("REQUIRE_IDENTITY", "true")
+        .with_file("[proxy.tools]\ndeny = [\"do\"]\n\n[[proxy.rules]]\nlogins = [\"anna\"]\n")
+        .ready()
+        .await;
+    for (who, allowed) in [(&ANNA, true), (&BEN, false)] {
+        assert_eq!(seen(&bridge, who).await.is_empty(), !allowed);
+        // On a shared process and on a leased one.
+        for capabilities in [json!({}), json!({ "roots": {} })] {
+            let steps = json!([{ "answer": { "done": true } }]);
+            let call = translation::call(&bridge, "c", steps, capabilities);
+            let answer = call.headers(who).send().await.message().await;
+            assert_eq!(answer["result"]["done"] == true, allowed, "{answer}");
+            assert_eq!(answer["error"]["code"] == -32602, !allowed, "{answer}");
+        }
+    }
+    let wanted = json!({ "notifications": { "toolsListChanged": true } });
+    let body = eras::request("mine", "subscriptions/listen", wanted);
+    let mut listening = eras::post(&bridge, &body).headers(&BEN).send().await;
+    listening.event().await.unwrap();
+    bridge.rewrite("[proxy.tools]\nallow = [\"do\"]\n");
+    let told = listening.event().await.unwrap().json();
+    assert_eq!(told["method"], "notifications/tools/list_changed");
+    assert_eq!(seen(&bridge, &BEN).await, ["do"]);
 }
 
 #[tokio::test]

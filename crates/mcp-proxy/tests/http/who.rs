@@ -109,6 +109,16 @@ async fn a_foreign_host_is_forbidden() {
 }
 
 #[tokio::test]
+async fn it_listens_on_loopback_unless_it_is_told_otherwise() {
+    let bridge = scripted(&[]).start().await;
+    assert!(bridge.public.ip().is_loopback(), "{}", bridge.public);
+    assert!(bridge.private.ip().is_loopback(), "{}", bridge.private);
+    let bridge = scripted(&[]).with("HOST", "0.0.0.0").start().await;
+    assert!(bridge.public.ip().is_unspecified(), "{}", bridge.public);
+    assert!(bridge.private.ip().is_loopback(), "{}", bridge.private);
+}
+
+#[tokio::test]
 async fn identity_is_required_exactly_once() {
     let bridge = scripted(&[]).with("REQUIRE_IDENTITY", "true").start().await;
     let mut nobody = bridge.post(&initialize("2025-11-25")).send().await;
@@ -176,7 +186,33 @@ async fn a_session_answers_only_to_the_person_and_client_that_opened_it() {
             assert_eq!(call.send().await.status, 404, "{method}");
         }
     }
+    // Whoever knows the id of a session is still nobody.
+    for method in [Method::GET, Method::DELETE] {
+        assert_eq!(
+            bridge.call(method).session(&session).send().await.status,
+            401
+        );
+    }
+    assert_eq!(ask(&[]).send().await.status, 401);
+    // Nobody else resumes its streams.
+    let stream = ask(&ANNA)
+        .body(progress().to_string().into_bytes())
+        .send()
+        .await
+        .events()
+        .await;
+    for (who, status) in [(&BEN, 404), (&ANNA_ELSEWHERE, 404), (&ANNA, 200)] {
+        let call = bridge.call(Method::GET).session(&session).headers(who);
+        let resumed = call.header("last-event-id", &stream[0].id).send().await;
+        assert_eq!(resumed.status, status);
+    }
     assert_eq!(ask(&ANNA).send().await.status, 200);
+}
+
+/// A call that is answered with a stream.
+fn progress() -> serde_json::Value {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+        "name": "progress", "arguments": { "steps": 1 }, "_meta": { "progressToken": "t" } } })
 }
 
 #[tokio::test]
