@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
+use chassis::telemetry::REQUEST_ID_HEADER;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use tracing::{debug, warn};
@@ -13,6 +14,7 @@ use tracing::{debug, warn};
 use crate::app::State;
 use crate::http::error::Refusal;
 use crate::http::headers::SESSION_ID;
+use crate::http::named;
 use crate::http::origin::single;
 use crate::http::post;
 use crate::http::relay::{self, Kind};
@@ -107,7 +109,12 @@ impl Elsewhere {
         gone: Refusal,
     ) -> Result<(hyper::Response<Incoming>, Arc<Replicas>), Refusal> {
         let Self { replicas, peer } = self;
-        let headers = headers(request.headers(), replicas.name().as_str());
+        let mut headers = headers(request.headers(), replicas.name().as_str());
+        // Both logs name it alike.
+        let id = named::request_id(request).map(|id| id.as_header());
+        if let Some(Ok(id)) = id.map(|id| HeaderValue::from_bytes(id.as_bytes())) {
+            headers.insert(REQUEST_ID_HEADER, id);
+        }
         let method = hyper::Method::from_bytes(request.method().as_str().as_bytes())
             .map_err(|_| Refusal::MethodNotAllowed)?;
         debug!(to = %peer.address, "handing a request over");
