@@ -174,7 +174,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let traces = Traces::from_environment("mcp-auth", runtime.handle())?;
+    let traces = Traces::from_environment("mcp-auth", source.environment(), runtime.handle())?;
     chassis::telemetry::init(&loaded.config.log, traces.as_ref().map(Traces::layer))?;
     let traced = traces.as_ref().map(Traces::traced);
     let ended = runtime.block_on(async {

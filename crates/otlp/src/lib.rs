@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::build_info;
+use chassis::config::Environment;
 use chassis::telemetry::{ExportedLayer, TraceExporter, Traced};
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{Status, TraceContextExt as _, TracerProvider as _};
@@ -53,7 +54,7 @@ impl Traces {
     /// Traces for the collector that the environment names; `None` if it names none, or if `OTEL_SDK_DISABLED` is `true`.
     /// `service` is the name if there is no `OTEL_SERVICE_NAME`. Requests are sent on `runtime`.
     ///
-    /// The SDK reads what else there is (OpenTelemetry specification, "Environment Variable Specification"):
+    /// The SDK reads what else there is from the environment of the process (OpenTelemetry specification, "Environment Variable Specification"):
     /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`, `OTEL_EXPORTER_OTLP_HEADERS`,
     /// `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_SCHEDULE_DELAY` and the like.
     ///
@@ -62,11 +63,12 @@ impl Traces {
     /// If a variable has a value that cannot be used.
     pub fn from_environment(
         service: &'static str,
+        environment: &Environment,
         runtime: &Handle,
     ) -> Result<Option<Self>, Error> {
-        let value = |name: &str| std::env::var(name).unwrap_or_default();
-        let is_named = ENDPOINTS.iter().any(|name| !value(name).is_empty());
-        if !is_named || value("OTEL_SDK_DISABLED").eq_ignore_ascii_case("true") {
+        let is_named = ENDPOINTS.iter().any(|name| environment.get(name).is_some());
+        let disabled = environment.get("OTEL_SDK_DISABLED");
+        if !is_named || disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
         let exporter = SpanExporter::builder()
@@ -75,7 +77,7 @@ impl Traces {
             .build()?;
         let mut resource = Resource::builder()
             .with_attribute(KeyValue::new("service.version", build_info::VERSION));
-        if value("OTEL_SERVICE_NAME").is_empty() {
+        if environment.get("OTEL_SERVICE_NAME").is_none() {
             resource = resource.with_service_name(service);
         }
         let provider = SdkTracerProvider::builder()
