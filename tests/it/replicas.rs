@@ -41,12 +41,12 @@ async fn start() -> Result<(RedisServer, Gateway)> {
 }
 
 /// Parameters of a call with the steps of the server.
-fn steps(steps: Value) -> Value {
+fn steps(steps: &Value) -> Value {
     json!({"name": "do", "arguments": {"steps": steps}})
 }
 
 fn answer_with_pid() -> Value {
-    steps(json!([{"heard": null}]))
+    steps(&json!([{"heard": null}]))
 }
 
 /// A client of the newest revision: no session, any replica.
@@ -67,10 +67,12 @@ impl Modern {
     }
 
     async fn call(&self, mut params: Value) -> Result<(StatusCode, Value)> {
-        params["_meta"] = json!({
+        let meta = json!({
             "io.modelcontextprotocol/protocolVersion": REVISION,
             "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}},
         });
+        let members = params.as_object_mut().context("parameters are an object")?;
+        members.insert("_meta".to_owned(), meta);
         let response = self
             .http
             .post(self.url.clone())
@@ -110,7 +112,7 @@ async fn clients_find_their_sessions_whichever_replica_is_asked() -> Result<()> 
     // What belongs to no call, heard twice: as it comes, and again by whoever lost the stream.
     let mut stream = session.listen().await?;
     let note = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": {"note": 1}});
-    let notify = steps(json!([{"send": note}, {"answer": {"content": []}}]));
+    let notify = steps(&json!([{"send": note}, {"answer": {"content": []}}]));
     session.request("tools/call", notify.clone()).await?;
     assert_eq!(timeout(SOON, stream.next()).await??["params"]["note"], 1);
     let seen = stream.last_event_id().to_owned();

@@ -176,10 +176,10 @@ fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .build()?;
     let traces = Traces::from_environment("mcp-auth", source.environment(), runtime.handle())?;
     chassis::telemetry::init(&loaded.config.log, traces.as_ref().map(Traces::layer))?;
-    let traced = traces.as_ref().map(Traces::traced);
+    let requests = traces.as_ref().map(Traces::traced);
     let ended = runtime.block_on(async {
         let app = App::build(settings).await?;
-        let app = app.following(watch).traced(traced);
+        let app = app.following(watch).traced(requests);
         app.run(Shutdown::new()).await
     });
     if let Some(traces) = traces {

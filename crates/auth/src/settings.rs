@@ -98,7 +98,7 @@ impl Settings {
             session: tokens.session,
         };
         let people = provider::policy(loaded, &provider)?;
-        let rules = rules::rules(loaded, environment, &sites, people, lifetimes)?;
+        let rules = rules::rules(loaded, environment, &sites, &people, lifetimes)?;
         let keys = KeySettings::check(loaded, rules.longest_access_token())?;
         Ok(Self {
             rules,

@@ -176,12 +176,11 @@ pub(crate) async fn from_provider(
             tracing::warn!(%problem, "a sign-in at the account page failed");
             not_signed_in(request, &format!("{provider} did not say who you are."))
         })?;
-    match identity {
-        Some(identity) => arrive(request, state, returning, &identity).await,
-        None => {
-            let text = format!("{provider} was told not to sign you in.");
-            Err(not_signed_in(request, &text).into())
-        }
+    if let Some(identity) = identity {
+        arrive(request, state, returning, &identity).await
+    } else {
+        let text = format!("{provider} was told not to sign you in.");
+        Err(not_signed_in(request, &text).into())
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum IdentityProvider {
     /// Names and hashes from the configuration.
     Local(local::Local),
     /// Any issuer of OpenID Connect.
-    Oidc(oidc::Oidc),
+    Oidc(Box<oidc::Oidc>),
 }
 
 /// Why a provider did not tell who somebody is.
@@ -108,7 +108,7 @@ impl IdentityProvider {
                 callback,
             })?),
             ProviderSettings::Oidc(settings) => {
-                Self::Oidc(oidc::Oidc::new(settings, callback, clock)?)
+                Self::Oidc(Box::new(oidc::Oidc::new(settings, callback, clock)?))
             }
         })
     }

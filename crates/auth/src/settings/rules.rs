@@ -21,7 +21,7 @@ pub(super) fn rules(
     loaded: &Loaded<Config>,
     environment: &Environment,
     sites: &Sites,
-    people: AccessPolicy,
+    people: &AccessPolicy,
     lifetimes: TokenLifetimes,
 ) -> Result<Rules, ConfigError> {
     let config = &loaded.config;
@@ -33,7 +33,7 @@ pub(super) fn rules(
             .cloned()
             .unwrap_or_default();
         from_environment(loaded, environment, name, &mut written)?;
-        rules = rules.with_service(name.clone(), service(loaded, name, &written, &people)?);
+        rules = rules.with_service(name.clone(), service(loaded, name, &written, people)?);
     }
     for (id, written) in &config.client_rules {
         let key = format!("client_rules.{id}");

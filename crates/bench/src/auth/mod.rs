@@ -224,7 +224,9 @@ impl Front {
         let settings = traefik::Settings {
             port,
             auth: vec![auth],
-            services: vec![(SERVICE.to_owned(), backend), (BRIEF.to_owned(), backend)],
+            services: [SERVICE, BRIEF]
+                .map(|service| (service.to_owned(), vec![backend]))
+                .into(),
             variables: &[(log.0.to_owned(), log.1.to_owned())],
         };
         let traefik = Traefik::start(settings, directory.path(), &Logs::default()).await?;

@@ -69,10 +69,10 @@ pub(super) async fn discover(
         settings.url.as_str().trim_end_matches('/')
     );
     let document: Document = answer::ask(http.get(url), ANSWER_LIMIT).await?;
-    check(document, settings).map_err(ProviderError::Unexpected)
+    check(&document, settings).map_err(ProviderError::Unexpected)
 }
 
-fn check(document: Document, settings: &OidcSettings) -> Result<Metadata, String> {
+fn check(document: &Document, settings: &OidcSettings) -> Result<Metadata, String> {
     // Section 4.3: to the letter, because tokens are compared with it.
     if document.issuer != settings.issuer {
         return Err(format!(
