@@ -25,10 +25,10 @@ from compose import StackError
 # What the two formats share; everything else is dropped or spelled anew below.
 SAME = ("image", "command", "entrypoint", "environment", "cap_add", "cap_drop", "read_only", "init", "user", "tmpfs", "healthcheck", "logging",
         "stop_grace_period", "working_dir")
-# Seconds in which whoever balances sees that a replica is going: Traefik asks Swarm every second, and gathers changes for two.
-DRAIN = 5
+# Seconds in which whoever balances sees that a replica is going: Traefik asks Swarm every second, but a busy engine answers late.
+DRAIN = 10
 # Seconds that a replica may take to end: the drain, requests in flight, the MCP server processes.
-STOP = "60s"
+STOP = "70s"
 WITHIN = 300
 # Where what is kept on a disk is: volumes of Swarm belong to one machine.
 STATE = "mcp-gateway.state"
@@ -98,6 +98,7 @@ def for_traefik(env: dict[str, str], stack: str) -> dict[str, str]:
     moved = {key.replace("PROVIDERS_DOCKER", "PROVIDERS_SWARM"): value for key, value in env.items()}
     moved["TRAEFIK_PROVIDERS_SWARM_CONSTRAINTS"] = f"Label(`com.docker.stack.namespace`, `{stack}`)"
     moved["TRAEFIK_PROVIDERS_SWARM_REFRESHSECONDS"] = "1"
+    moved["TRAEFIK_PROVIDERS_PROVIDERSTHROTTLEDURATION"] = "500ms"
     return moved
 
 

@@ -118,10 +118,17 @@ def rolled(swarm: Swarm, token: str) -> None:
         thread.start()
     for thread in updates:
         thread.join()
+    # The old ones serve on for a while, and go.
+    deadline = time.monotonic() + WITHIN
+    while (left := len(run(["docker", "ps", "--quiet", "--filter", f"label=com.docker.swarm.service.name={PROJECT}_{SERVICE}"]).split())) > 2:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
     over.set()
     for thread in threads:
         thread.join()
     failed = [status for status in statuses if status != 200]
+    assert left == 2, f"{left} replicas are there after the update"
     assert len(statuses) > 100 and not failed, f"{len(failed)} of {len(statuses)} calls failed: {failed[:5]}"
     assert swarm.modern(token) == 200
 
