@@ -432,12 +432,14 @@ async fn a_client_that_registered_no_codes_gets_none() {
     assert_eq!(refused.refusal(), "400 unauthorized_client");
 }
 
-/// OpenID Connect Core section 3.1.2.1: what clients ask for with `prompt` is not offered, and skips nothing.
+/// OpenID Connect Core section 3.1.2.1: a client that wants nobody to be asked gets nothing that was not remembered.
 #[tokio::test]
-async fn prompt_none_shows_the_question_all_the_same() {
+async fn prompt_none_gives_no_code_to_whom_nobody_agreed_for_good() {
     let auth = Auth::start().await;
     let client = public_client(&auth).await;
     crate::sign_in::code(&auth, &client.id).await;
-    let page = ask(&auth, &client.id, &[("prompt", "none")]).await;
-    consent_page(&page);
+    let told = ask(&auth, &client.id, &[("prompt", "none")]).await;
+    let error = told.parameter("error");
+    assert_eq!(error.as_deref(), Some("consent_required"), "{told:?}");
+    assert_eq!(told.parameter("code"), None);
 }
