@@ -110,6 +110,7 @@ def call(port: int, service: str, password: str) -> str:
 
 def each_opens_its_own(port: int, tokens: dict[str, str]) -> None:
     """A token is for one service: at every other one it is as good as none."""
+    assert len(tokens) > 1, tokens
     for service, token in tokens.items():
         for other in tokens.keys() - {service}:
             answer = ask("POST", f"http://{other}.localhost:{port}/mcp", body="{}", headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
