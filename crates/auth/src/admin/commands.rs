@@ -111,10 +111,17 @@ pub(crate) enum Sessions {
         most: Most,
     },
     /// One session.
-    Show { id: String },
+    Show {
+        // One in 64 ids begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
+        id: String,
+    },
     /// End a session with all its tokens.
     #[command(alias = "delete")]
-    Revoke { id: String },
+    Revoke {
+        #[arg(allow_hyphen_values = true)]
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -564,5 +571,30 @@ fn confirm(manner: &Manner, question: &str) -> anyhow::Result<()> {
         Ok(())
     } else {
         bail!("nothing was changed")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_session_may_begin_with_a_hyphen() {
+        let yes = clap::arg!(-y - -yes).global(true);
+        let command = Sessions::augment_subcommands(Command::new("sessions").arg(yes));
+        for asked in ["-R06BUJfebRToRfOf9W4kQ", "--0yBUJfebRToRfOf9W4kQ"] {
+            for words in [[asked, "-y"], ["-y", asked]] {
+                let words = ["sessions", "revoke"].into_iter().chain(words);
+                let mut found = command.clone().try_get_matches_from(words).unwrap();
+                assert!(found.get_flag("yes"));
+                let id = match Sessions::from_arg_matches_mut(&mut found).unwrap() {
+                    Sessions::Revoke { id } => id,
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(id, asked);
+            }
+        }
     }
 }
