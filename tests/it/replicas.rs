@@ -137,13 +137,13 @@ async fn clients_find_their_sessions_whichever_replica_is_asked() -> Result<()> 
         let question = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create",
             "params": {"message": "?", "requestedSchema": {}}});
         let what = json!([{"send": question}, {"await": ["q"]}, {"heard": null}]);
-        let (status, asked) = modern.call(steps(what.clone())).await?;
+        let (status, asked) = modern.call(steps(&what)).await?;
         assert_eq!(
             (status, &asked["result"]["resultType"]),
             (StatusCode::OK, &json!("input_required")),
             "{asked}"
         );
-        let mut again = steps(what);
+        let mut again = steps(&what);
         again["requestState"] = asked["result"]["requestState"].clone();
         again["inputResponses"] = json!({"q": {"action": "accept", "content": {"round": round}}});
         let (status, done) = modern.call(again).await?;

@@ -158,6 +158,8 @@ async fn a_backup_moves_everything_to_another_store() {
     assert!(!same.contains("removing"), "{same}");
 }
 
+const OTHER_SECRET: &str = "another-secret-0123456789-abcdefghijk";
+
 /// Restored keys that the service could not open would keep it from starting.
 #[tokio::test]
 async fn a_backup_needs_the_secret_that_sealed_its_keys() {
@@ -167,7 +169,6 @@ async fn a_backup_needs_the_secret_that_sealed_its_keys() {
     auth.kill().await;
     let text = succeed(&["backup", "-"], &settings(&FILE), &here, "");
 
-    const OTHER: &str = "another-secret-0123456789-abcdefghijk";
     let redis = RedisServer::start().await.unwrap();
     let with = |name: &str, value: &str| {
         let mut settings = in_redis(&redis);
@@ -175,7 +176,7 @@ async fn a_backup_needs_the_secret_that_sealed_its_keys() {
         settings.push((name.to_owned(), value.to_owned()));
         settings
     };
-    let mut target = with("GATEWAY_JWT_SECRET", OTHER);
+    let mut target = with("GATEWAY_JWT_SECRET", OTHER_SECRET);
     assert_snapshot!(refuse(&["restore", "-"], &target, &here, &text), @"mcp-auth: the keys in the backup were sealed with another GATEWAY_JWT_SECRET than the present one: set GATEWAY_JWT_SECRET_PREVIOUS to the one of that time; nothing was restored");
     let tried = refuse(&["restore", "-", "--dry-run"], &target, &here, &text);
     assert!(tried.contains("sealed with another"), "{tried}");
@@ -217,10 +218,8 @@ fn a_backup_that_cannot_be_is_one_clear_line() {
 const LONG_SECRET: &str = "Zk3vQ0dKx2sZb1yq9fTnL7wHcR5uJpEaGmXiVoBtY8M";
 const MANAGEMENT: &str = "reg-4T1oXhYxZ0c9b8a7LmNpQrStUvWxYz0123456789AbC";
 
-/// The registrations of the gateway that was here before, in its Redis: its clients sign in with what they have.
-#[tokio::test]
-async fn the_clients_of_the_python_gateway_are_taken_over() {
-    let redis = RedisServer::start().await.unwrap();
+/// Writes what the gateway in Python keeps of five clients, and tokens of theirs.
+async fn python_gateway(redis: &RedisServer) {
     let client = json!({
         "client_id": "client_old", "client_secret": LONG_SECRET, "client_secret_expires_at": 0,
         "client_id_issued_at": 1_750_000_000, "redirect_uris": "[\"http://localhost:7777/callback\"]",
@@ -258,6 +257,13 @@ async fn the_clients_of_the_python_gateway_are_taken_over() {
             .await
             .unwrap();
     }
+}
+
+/// The registrations of the gateway that was here before, in its Redis: its clients sign in with what they have.
+#[tokio::test]
+async fn the_clients_of_the_python_gateway_are_taken_over() {
+    let redis = RedisServer::start().await.unwrap();
+    python_gateway(&redis).await;
     let target = in_redis(&redis);
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();

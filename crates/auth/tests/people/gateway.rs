@@ -223,7 +223,7 @@ impl Gateway {
         assert_eq!(answer.status, 201, "{answer:?}");
         let client = Client {
             id: answer.text("client_id").to_owned(),
-            redirect_uri: redirect_uris[0].parse().unwrap(),
+            redirect_uri: redirect_uris.first().unwrap().parse().unwrap(),
         };
         (client, answer.text("registration_access_token").to_owned())
     }
@@ -237,7 +237,8 @@ impl Gateway {
         redirect_uris: &[&str],
     ) {
         let mut metadata = metadata(name, redirect_uris);
-        metadata["client_id"] = Value::from(client.id.as_str());
+        let members = metadata.as_object_mut().unwrap();
+        members.insert("client_id".to_owned(), Value::from(client.id.as_str()));
         let url = self
             .issuer
             .join(&format!("/register/{}", client.id))

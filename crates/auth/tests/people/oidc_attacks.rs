@@ -206,7 +206,7 @@ async fn answers_that_are_too_long_or_no_json_let_nobody_in() {
 #[tokio::test]
 async fn a_discovery_that_redirects_is_not_followed() {
     out_of_order(|provider| {
-        provider.state().trouble = [("discovery", Trouble::Redirecting)].into()
+        provider.state().trouble = [("discovery", Trouble::Redirecting)].into();
     })
     .await;
 }

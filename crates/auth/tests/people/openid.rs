@@ -99,7 +99,7 @@ impl Key {
     }
 
     fn published(&self) -> Value {
-        let (x, y) = self.point()[1..].split_at(32);
+        let (x, y) = self.point().split_first().unwrap().1.split_at(32);
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
         json!({"kty": "EC", "crv": "P-256", "use": "sig", "kid": self.id, "x": x, "y": y})
     }
@@ -129,11 +129,11 @@ impl State {
             "iat": now,
             "exp": now + 300,
             "nonce": nonce,
-            "at_hash": URL_SAFE_NO_PAD.encode(&hash[..16]),
+            "at_hash": URL_SAFE_NO_PAD.encode(hash.first_chunk::<16>().unwrap()),
         });
         lay(&mut claims, &self.person);
         lay(&mut claims, &self.claims);
-        let key = &self.keys[0];
+        let key = self.keys.first().unwrap();
         let (alg, kid) = match self.signature {
             Signature::Right | Signature::ForeignKey => ("ES256", key.id.as_str()),
             Signature::UnknownKey => ("ES256", "unknown"),
