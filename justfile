@@ -191,7 +191,7 @@ token *arguments:
 # Hash a password for LOCAL_USERS
 [group('run')]
 [no-exit-message]
-hash-password: _docker
+hash-password: _docker _secrets
     @{{ compose }} run --rm --no-deps --no-TTY auth hash-password
 
 # Run a command in a service, with tools that its image lacks: just exec auth curl -I https://api.github.com
@@ -282,7 +282,7 @@ version: _docker
 # Write registrations, grants and sealed keys to backups/
 [group('care')]
 [no-exit-message]
-backup: _docker
+backup: _docker _secrets
     @python3 scripts/stack/backup.py save
 
 # The backups that there are
@@ -314,7 +314,7 @@ doctor *arguments: _docker
 # New signing keys and a new password of Redis, without a failed request
 [group('care')]
 [no-exit-message]
-rotate-secrets: _docker
+rotate-secrets: _docker _secrets
     @python3 scripts/stack/rotate.py
 
 # Delete the stack with its data, secrets and images; asks first
