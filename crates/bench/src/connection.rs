@@ -11,6 +11,9 @@ use tokio::net::TcpStream;
 /// Headers of one answer that are read.
 const MAX_HEADERS: usize = 32;
 
+/// Bodies up to this many bytes are sent together with their heads.
+const SMALL: usize = 64 * 1024;
+
 /// A connection that is kept.
 #[derive(Debug)]
 pub struct Connection {
@@ -62,8 +65,13 @@ impl Connection {
         self.sent.extend_from_slice(head);
         self.sent
             .extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-        self.sent.extend_from_slice(body);
-        self.stream.write_all(&self.sent).await?;
+        if body.len() <= SMALL {
+            self.sent.extend_from_slice(body);
+            self.stream.write_all(&self.sent).await?;
+        } else {
+            self.stream.write_all(&self.sent).await?;
+            self.stream.write_all(body).await?;
+        }
         self.receive().await
     }
 

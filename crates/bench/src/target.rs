@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -222,17 +223,21 @@ impl Session<'_> {
         self.connection.exchange(&head, body).await
     }
 
-    /// Calls a tool and checks what it says.
+    /// Calls a tool and checks what it says. Answers how long that took: from the first byte of the request to the last one of
+    /// the answer, without the work of making the one and reading the other.
     ///
     /// # Errors
     ///
     /// If it says something else.
-    pub async fn call(&mut self, tool: &str, arguments: &Value, text: &str) -> Result<()> {
+    pub async fn call(&mut self, tool: &str, arguments: &Value, text: &str) -> Result<Duration> {
         let tool = self.target.tool(tool);
         let body = message::call(self.target.kind.era(), 7, &tool, arguments);
+        let begun = Instant::now();
         let answer = self.post(&body, Some(&tool)).await?;
+        let took = begun.elapsed();
         ensure!(answer.status == 200, "{tool}: status {}", answer.status);
-        message::check(&answer.body, 7, text)
+        message::check(&answer.body, 7, text)?;
+        Ok(took)
     }
 
     /// Ends it.

@@ -71,18 +71,22 @@ fn answer(
     let modern = r#""resultType":"complete","#;
     let modern = if is_legacy { "" } else { modern };
     write!(out, r#"{{"jsonrpc":"2.0","id":{id},"#)?;
-    let mut say = |text: &str| {
+    let mut say = |text: &str, more: usize| {
         write!(
             out,
-            r#""result":{{{modern}"content":[{{"type":"text","text":{text}}}]}}"#
-        )
+            r#""result":{{{modern}"content":[{{"type":"text","text":"{text}"#
+        )?;
+        out.resize(out.len() + more, b'x');
+        out.write_all(br#""}]}"#)
     };
     let arguments = &request.params.arguments;
     let text = arguments.text.map_or("\"\"", RawValue::get);
+    // A string without its quotation marks: it goes out as it came in.
+    let text = text.get(1..text.len() - 1).unwrap_or_default();
     match (&*request.method, &*request.params.name) {
-        ("tools/call", "large") => say(&format!("\"{}\"", "x".repeat(arguments.bytes)))?,
-        ("tools/call", "size") => say(&format!("\"{}\"", text.len() - 2))?,
-        ("tools/call", _) => say(text)?,
+        ("tools/call", "large") => say("", arguments.bytes)?,
+        ("tools/call", "size") => say(&text.len().to_string(), 0)?,
+        ("tools/call", _) => say(text, 0)?,
         ("initialize", _) => {
             let result = json!({
                 "protocolVersion": request.params.protocol_version,

@@ -48,6 +48,7 @@ const SHAPES: [Shape; 3] = [shape(1, 1), shape(1, 16), shape(8, 8)];
 /// Calls after which memory is looked at again.
 const MANY: usize = 100_000;
 const LARGE: usize = 10 * 1024 * 1024;
+const LARGE_CALLS: usize = 9;
 
 const fn shape(sessions: usize, calls: usize) -> Shape {
     Shape { sessions, calls }
@@ -224,47 +225,96 @@ async fn opening(kinds: &[Kind]) -> Result<()> {
     Ok(())
 }
 
+/// A child on pipes, without a bridge.
+struct Bare {
+    process: std::process::Child,
+    input: std::process::ChildStdin,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Bare {
+    fn start() -> Result<Self> {
+        let mut process = std::process::Command::new(built("bench-echo"))
+            .arg("--legacy")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let input = process.stdin.take().context("stdin")?;
+        let output = BufReader::new(process.stdout.take().context("stdout")?);
+        Ok(Self {
+            process,
+            input,
+            output,
+        })
+    }
+
+    fn tell(&mut self, message: &[u8]) -> Result<()> {
+        self.input.write_all(message)?;
+        Ok(self.input.write_all(b"\n")?)
+    }
+
+    fn answer(&mut self) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.output.read_until(b'\n', &mut line)?;
+        Ok(line)
+    }
+
+    fn end(mut self) -> Result<()> {
+        drop(self.input);
+        self.process.wait()?;
+        Ok(())
+    }
+}
+
 /// Milliseconds for the same messages on the pipes of a child.
 fn bare_start() -> Result<f64> {
     let call = message::call(Era::Legacy, 7, "echo", &json!({ "text": "x" }));
     let begun = Instant::now();
-    let mut child = std::process::Command::new(built("bench-echo"))
-        .arg("--legacy")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut input = child.stdin.take().context("stdin")?;
-    let mut output = BufReader::new(child.stdout.take().context("stdout")?);
-    let mut line = String::new();
-    input.write_all(&[&message::initialize(), &b"\n"[..]].concat())?;
-    output.read_line(&mut line)?;
-    input.write_all(&[INITIALIZED, b"\n"].concat())?;
-    input.write_all(&[&call, &b"\n"[..]].concat())?;
-    line.clear();
-    output.read_line(&mut line)?;
-    message::check(line.as_bytes(), 7, "x")?;
+    let mut child = Bare::start()?;
+    child.tell(&message::initialize())?;
+    child.answer()?;
+    child.tell(INITIALIZED)?;
+    child.tell(&call)?;
+    message::check(&child.answer()?, 7, "x")?;
     let took = begun.elapsed().as_secs_f64() * 1e3;
-    drop(input);
-    child.wait()?;
+    child.end()?;
     Ok(took)
+}
+
+/// Milliseconds for one large message on the pipes of a child.
+fn bare_large(tool: &str, arguments: &serde_json::Value, text: &str) -> Result<f64> {
+    let call = message::call(Era::Legacy, 7, tool, arguments);
+    let mut child = Bare::start()?;
+    let mut times = Vec::new();
+    for _ in 0..LARGE_CALLS {
+        let begun = Instant::now();
+        child.tell(&call)?;
+        let answer = child.answer()?;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        message::check(&answer, 7, text)?;
+    }
+    child.end()?;
+    Ok(median(times))
 }
 
 async fn large(kinds: &[Kind]) -> Result<()> {
     println!("\n| 10 MiB | answer, ms | request, ms |");
     println!("| --- | --- | --- |");
     let text = "x".repeat(LARGE);
+    let asks_much = json!({ "bytes": LARGE });
+    let says_much = json!({ "text": text });
+    let length = LARGE.to_string();
+    println!(
+        "| a bare child on pipes | {:.0} | {:.0} |",
+        bare_large("large", &asks_much, &text)?,
+        bare_large("size", &says_much, &length)?,
+    );
     for kind in kinds {
         eprintln!("large messages of {}", kind.name());
         let target = Target::start(*kind).await?;
-        let answer = large_one(&target, "large", &json!({ "bytes": LARGE }), &text).await;
-        let request = large_one(
-            &target,
-            "size",
-            &json!({ "text": text }),
-            &LARGE.to_string(),
-        )
-        .await;
+        let answer = large_one(&target, "large", &asks_much, &text).await;
+        let request = large_one(&target, "size", &says_much, &length).await;
         let shown = |outcome: Result<f64>| match outcome {
             Ok(ms) => format!("{ms:.0}"),
             Err(error) => format!("fails: {error}"),
@@ -287,10 +337,9 @@ async fn large_one(
 ) -> Result<f64> {
     let mut session = target.session().await?;
     let mut times = Vec::new();
-    for _ in 0..9 {
-        let begun = Instant::now();
-        session.call(tool, arguments, text).await?;
-        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    for _ in 0..LARGE_CALLS {
+        let took = session.call(tool, arguments, text).await?;
+        times.push(took.as_secs_f64() * 1e3);
     }
     session.end().await?;
     Ok(median(times))
