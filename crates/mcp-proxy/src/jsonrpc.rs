@@ -293,30 +293,38 @@ pub fn is_batch(text: &str) -> bool {
 
 /// Refuses text nested deeper than [`MAX_DEPTH`], so that no child's recursive parser is put to the test.
 pub fn check_depth(text: &str) -> Result<(), Malformed> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-        } else {
-            match byte {
-                b'"' => in_string = true,
-                b'{' | b'[' => {
-                    depth += 1;
-                    if depth > MAX_DEPTH {
-                        return Err(Malformed::TooDeep);
-                    }
+    let text = text.as_bytes();
+    let (mut depth, mut place) = (0_usize, 0);
+    while let Some(byte) = text.get(place) {
+        place += 1;
+        match byte {
+            b'"' => place = after_string(text, place),
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(Malformed::TooDeep);
                 }
-                b'}' | b']' => depth = depth.saturating_sub(1),
-                _ => {}
             }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Where the text goes on after the string whose first character stands at `place`. Most of a large message is strings.
+fn after_string(text: &[u8], mut place: usize) -> usize {
+    while let Some(rest) = text.get(place..)
+        && let Some(found) = memchr::memchr2(b'"', b'\\', rest)
+    {
+        place += found + 1;
+        if rest.get(found) == Some(&b'"') {
+            return place;
+        }
+        // Whatever is escaped ends no string.
+        place += 1;
+    }
+    text.len()
 }
 
 fn range_in(text: &str, value: &RawValue) -> Range<usize> {
@@ -411,6 +419,13 @@ mod tests {
         assert!(check_depth(&nested(MAX_DEPTH)).is_ok());
         assert!(check_depth(&nested(MAX_DEPTH + 1)).is_err());
         assert!(check_depth(&format!("{:?}", "[\"".repeat(MAX_DEPTH * 2))).is_ok());
+        let after = |string: &str| check_depth(&format!("[{string},{}", nested(MAX_DEPTH)));
+        for closed in [r#""""#, r#""\\""#, r#""a\"b""#, r#""\u005b""#] {
+            assert!(after(closed).is_err(), "{closed}");
+        }
+        for open in [r#"""#, r#""\"#, r#""\""#, r#""\\\""#] {
+            assert!(after(open).is_ok(), "{open}");
+        }
     }
 
     proptest::proptest! {
