@@ -29,7 +29,7 @@ use crate::metrics::Calls;
 use crate::modern::request::{Answer, InFlight, Request, Serving};
 use crate::modern::schemas::Cache;
 use crate::session::{Limits, Refused};
-use crate::stdin::Stdin;
+use crate::stdin::{Haste, Stdin};
 use crate::tools::announce;
 
 /// A child shared by the requests of one person.
@@ -132,6 +132,7 @@ impl Shared {
             state.last_number += 1;
             number = state.last_number;
             let listens = message.method == "subscriptions/listen";
+            let is_busy = state.requests.values().any(|request| !request.listens);
             let request = Request {
                 call: Call::new(number, message, self.limits.patience, now),
                 accepts,
@@ -141,7 +142,8 @@ impl Shared {
                 answer: Answer::Waiting(sender),
             };
             state.requests.insert(number, request);
-            Ok(inward(message, number))
+            let haste = if is_busy { Haste::Soon } else { Haste::Now };
+            Ok((inward(message, number), haste))
         })?;
         let owner = Arc::clone(self) as Arc<dyn Serving>;
         Ok(InFlight::new(owner, number, reply))

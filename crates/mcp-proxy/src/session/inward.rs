@@ -10,6 +10,7 @@ use crate::calls::{Accepts, Call, inward};
 use crate::jsonrpc::{Kind, Message, splice};
 use crate::session::state::{Answer, Exchange};
 use crate::session::{Pending, Refused, Session};
+use crate::stdin::Haste;
 
 impl Session {
     /// Sends a request to the child.
@@ -64,6 +65,11 @@ impl Session {
             if state.calls.len() + messages.len() > self.limits.in_flight {
                 return Err(Refused::Busy);
             }
+            let haste = if state.calls.is_empty() {
+                Haste::Now
+            } else {
+                Haste::Soon
+            };
             number = state.last_number + 1;
             let mut lines = Vec::new();
             for message in messages {
@@ -91,7 +97,7 @@ impl Session {
             if !accepts.json {
                 state.begin_stream(number);
             }
-            Ok(lines)
+            Ok((lines, haste))
         })?;
         Ok(Pending {
             reply,
