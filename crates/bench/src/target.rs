@@ -245,13 +245,12 @@ impl Session<'_> {
     /// # Errors
     ///
     /// If the connection breaks.
-    pub async fn end(mut self) -> Result<()> {
+    pub async fn end(self) -> Result<()> {
         if self.id.is_some() {
             let head = self.target.head("DELETE", self.id.as_deref(), None);
-            self.connection
-                .exchange(&head, b"")
-                .await
-                .context("DELETE")?;
+            // Its own connection may have been idle for longer than the target keeps it.
+            let mut connection = self.target.connect().await?;
+            connection.exchange(&head, b"").await.context("DELETE")?;
         }
         Ok(())
     }
