@@ -124,8 +124,13 @@ async fn a_call_that_takes_too_long_is_given_up_and_cancelled() {
         (&body["id"], &body["error"]["code"]),
         (&json!(4), &json!(-32001))
     );
-    let seen = bridge.tool(&session, "notified", json!({})).await;
-    assert!(seen.contains("notifications/cancelled"), "{seen}");
+    // The client may hear of it a moment before the child does.
+    wait::until("the cancellation", PATIENCE, || async {
+        let seen = bridge.tool(&session, "notified", json!({})).await;
+        seen.contains("notifications/cancelled").then_some(())
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
