@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use oauth::session::Revocation;
 
 use super::consents::remembered;
-use super::verbs::{ACCESS_TOKEN_LIFETIME, VERIFIER, World, ann, new_client, ring};
+use super::keys::ring;
+use super::world::{ACCESS_TOKEN_LIFETIME, VERIFIER, World, ann, new_client};
 use super::{Fixture, at, key, put, read, record};
 use crate::{Backup, BackupError, Checked, FirstRing, Index, MemoryBackend, Redemption, Store};
 

@@ -7,7 +7,7 @@ use oauth::device::{DeviceAuthorization, DeviceCode};
 use oauth::id::BrowserId;
 use oauth::{ClientId, RedirectUri, ScopeSet, ServiceName, SystemEntropy, Timestamp};
 
-use super::verbs::{all, ann};
+use super::world::{all, ann};
 use super::{Fixture, at};
 use crate::Store;
 

@@ -3,7 +3,7 @@
 use oauth::device::{DeviceAuthorization, DeviceCode, Polled};
 use oauth::{ClientId, ScopeSet, ServiceName, SystemEntropy};
 
-use super::verbs::{all, ann};
+use super::world::{all, ann};
 use super::{Fixture, at};
 use crate::Store;
 

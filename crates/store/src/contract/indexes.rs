@@ -1,6 +1,6 @@
 //! Indexes, and the sweep.
 
-use super::verbs::new_client;
+use super::world::new_client;
 use super::{Counter, Fixture, at, increment, key, put, read, record, swap};
 use crate::{Index, Records, Registration, Store, Swapped};
 

@@ -12,15 +12,19 @@
 )]
 
 mod backups;
+mod clients;
 mod consents;
 mod counters;
 mod devices;
 mod events;
+mod grants;
 mod indexes;
+mod keys;
 mod operators;
 mod records;
 mod scans;
-mod verbs;
+mod sign_ins;
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,15 +34,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::backups::*;
+pub use self::clients::*;
 pub use self::consents::*;
 pub use self::counters::*;
 pub use self::devices::*;
 pub use self::events::*;
+pub use self::grants::*;
 pub use self::indexes::*;
+pub use self::keys::*;
 pub use self::operators::*;
 pub use self::records::*;
 pub use self::scans::*;
-pub use self::verbs::*;
+pub use self::sign_ins::*;
 use crate::{
     Backend, Event, EventFeed, Key, Kind, Notice, Record, StoredRecord, Swap, Swapped, Transition,
 };
