@@ -6,6 +6,7 @@ use super::{
     CODE_FAILURES, CODE_LIFETIME, CODE_RETRY, Lifetimes, REMEMBERED_ROTATIONS, REVOKED_TOKENS,
     Redeemed, Redemption, Refreshed, Revocation, RevokedToken, Session, Stage,
 };
+use crate::claims::LEEWAY;
 use crate::entropy::Entropy;
 use crate::id::{ClientId, TokenId};
 use crate::pkce::CodeChallenge;
@@ -63,11 +64,10 @@ impl Session {
                 if !code.matches(&attempt.code.secret) {
                     return Redeemed::Unknown;
                 }
-                let is_recent =
-                    now.duration_since(*redeemed_at) <= SignedDuration::from_secs(CODE_RETRY);
                 let is_unused = *generation == 0;
-                let is_retry =
-                    is_recent && is_unused && self.is_proved(attempt, redirect_uri, challenge);
+                let is_retry = is_recent(*redeemed_at, now, CODE_RETRY)
+                    && is_unused
+                    && self.is_proved(attempt, redirect_uri, challenge);
                 if is_retry {
                     Redeemed::Repeated(self)
                 } else {
@@ -143,11 +143,8 @@ impl Session {
             .ok()
             .and_then(|age| rotations.len().checked_sub(age))
             .and_then(|index| rotations.get(index));
-        let is_in_grace = spent_at.is_some_and(|at| {
-            let grace =
-                SignedDuration::from_secs(i64::try_from(lifetimes.grace).unwrap_or(i64::MAX));
-            lifetimes.grace > 0 && now.duration_since(*at) <= grace
-        });
+        let grace = i64::try_from(lifetimes.grace).unwrap_or(i64::MAX);
+        let is_in_grace = grace > 0 && spent_at.is_some_and(|at| is_recent(*at, now, grace));
         if is_in_grace {
             Refreshed::Repeated(self)
         } else {
@@ -184,4 +181,11 @@ impl Session {
         }
         self
     }
+}
+
+/// Whether `then` is at most `seconds` ago. One that lies ahead by more than clocks may differ is not: a clock that was put back
+/// must not make good again what was spent.
+fn is_recent(then: Timestamp, now: Timestamp, seconds: i64) -> bool {
+    let age = now.duration_since(then);
+    age <= SignedDuration::from_secs(seconds) && age >= -SignedDuration::from_secs(LEEWAY)
 }

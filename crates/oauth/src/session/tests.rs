@@ -168,6 +168,48 @@ fn a_spent_refresh_token_leads_to_the_same_successor_within_the_grace() {
     ));
 }
 
+/// Two instances may differ by the leeway; more is a clock that was put back, and then what was spent is spent all the same.
+#[test]
+fn a_clock_that_goes_backwards_makes_nothing_good_again() {
+    let (session, code) = issued();
+    let Redeemed::Fresh(redeemed) = redeem(session, &code, VERIFIER, &client(), 40) else {
+        panic!()
+    };
+    assert!(matches!(
+        redeem(redeemed.clone(), &code, VERIFIER, &client(), 10),
+        Redeemed::Repeated(_)
+    ));
+    assert!(matches!(
+        redeem(redeemed.clone(), &code, VERIFIER, &client(), 9),
+        Redeemed::Replayed(_)
+    ));
+    let first = redeemed.refresh_token(&key()).unwrap();
+    let Refreshed::Rotated(rotated) =
+        redeemed.refresh(&first, &client(), &key(), LIFETIMES, at(100))
+    else {
+        panic!()
+    };
+    let (ends_at, repeated) = (
+        rotated.ends_at(),
+        rotated
+            .clone()
+            .refresh(&first, &client(), &key(), LIFETIMES, at(70)),
+    );
+    assert!(matches!(repeated, Refreshed::Repeated(_)));
+    let replayed = rotated
+        .clone()
+        .refresh(&first, &client(), &key(), LIFETIMES, at(69));
+    assert!(matches!(replayed, Refreshed::Replayed(_)));
+    let second = rotated.refresh_token(&key()).unwrap();
+    let Refreshed::Rotated(earlier) =
+        rotated.refresh(&second, &client(), &key(), LIFETIMES, at(69))
+    else {
+        panic!()
+    };
+    assert!(earlier.ends_at() <= ends_at, "no session gets longer");
+    assert!(!earlier.is_alive(at(40 + 5000)));
+}
+
 #[test]
 fn without_grace_the_first_repeat_is_a_replay() {
     let strict = Lifetimes {
