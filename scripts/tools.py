@@ -2,7 +2,8 @@
 """Puts what development and the tests need into .tools/, once.
 
     tools.py dev           Traefik and the fetch server
-    tools.py test          the same, Node, more MCP servers, the MCP clients, the conformance suite, redis-server, Chromium
+    tools.py test          the same, Node, more MCP servers, the MCP clients, the conformance suite, redis-server, valkey-server,
+                           Chromium
     tools.py NAME...       single ones (see TOOLS)
 
 A tool that is there in the wanted version is left alone, so a second run takes no time. Each version
@@ -15,6 +16,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -205,6 +207,34 @@ def chromium() -> None:
     link("chromium", Path(program))
 
 
+def backports(name: str, *packages: str) -> Path:
+    """Packages of Debian's backports, unpacked into .tools/ and not installed; what they need is there with redis-server."""
+    release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
+    if release.get("ID") != "debian" or not shutil.which("apt-get"):
+        raise ToolError(f"{packages[0]} is not installed; run: apt install {packages[0]} (or brew install {name})")
+    place = TOOLS / name
+    shutil.rmtree(place, ignore_errors=True)
+    lists = place / "lists"
+    (lists / "partial").mkdir(parents=True)
+    files = [file for pattern in ("*.list", "*.list.d/*.list", "*.list.d/*.sources") for file in Path("/etc/apt").glob(pattern)]
+    text = "\n".join(file.read_text() for file in files)
+    source = re.search(r"^(?:URIs:|deb) +(http\S+/debian/?)(?:\s|$)", text, re.MULTILINE)
+    if not source:
+        raise ToolError(f"{packages[0]}: no source of Debian packages is configured")
+    (place / "backports.list").write_text(f"deb {source[1]} {release['VERSION_CODENAME']}-backports main\n")
+    apt = ["apt-get", "-qq", "-o", f"Dir::Etc::sourcelist={place / 'backports.list'}", "-o", "Dir::Etc::sourceparts=/dev/null", "-o", f"Dir::State::Lists={lists}"]
+    run([*apt, "update"], packages[0])
+    run([*apt, "download", *packages], packages[0], cwd=place)
+    for package in place.glob("*.deb"):
+        run(["dpkg", "-x", str(package), str(place / "root")], packages[0])
+    return place / "root"
+
+
+def valkey() -> None:
+    program = shutil.which("valkey-server")
+    link("valkey-server", Path(program) if program else backports("valkey", "valkey-server", "valkey-tools") / "usr" / "bin" / "valkey-server")
+
+
 class Tool(NamedTuple):
     install: Callable[[], None]
     version: str
@@ -227,6 +257,7 @@ TABLE = {
     "npm": Tool(npm, manifest_version(), ("mcp-conformance", *(f"mcp-server-{name}" for name in NPM_SERVERS)), after="node"),
     "redis": Tool(redis, "system", ("redis-server",)),
     "chromium": Tool(chromium, "system", ("chromium",)),
+    "valkey": Tool(valkey, "system", ("valkey-server",), after="redis"),
 }
 GROUPS = {"dev": ("traefik", "fetch"), "test": tuple(TABLE)}
 

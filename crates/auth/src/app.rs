@@ -338,11 +338,13 @@ pub(crate) async fn open_store(settings: StoreSettings) -> anyhow::Result<Arc<dy
         StoreSettings::Redis {
             url,
             password,
+            sentinel_password,
             prefix,
         } => {
             let options = RedisOptions {
                 url,
                 password: password.map(|password| password.expose().to_owned()),
+                sentinel_password: sentinel_password.map(|password| password.expose().to_owned()),
                 prefix,
             };
             Arc::new(RedisBackend::open(options).await?)

@@ -71,6 +71,7 @@ section! {
     Redis {
         url: String = "redis://127.0.0.1:6379".to_owned(),
         password: Option<Secret> = None,
+        sentinel_password: Option<Secret> = None,
         prefix: String = "mcp-auth:".to_owned(),
     }
     /// GitHub as identity provider, and who may come in.
@@ -275,8 +276,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("ADDRESS_FILE", "address_file", "a file into which the addresses are written once the service listens"),
     Setting::text("STORE", "store.kind", "where state is kept: redb (one file), redis, or memory (lost at the end)"),
     Setting::text("STORE_PATH", "store.path", "the file of the redb store"),
-    Setting::text("REDIS_URL", "redis.url", "redis://HOST:PORT or rediss://HOST:PORT").example("redis://redis:6379"),
+    Setting::text("REDIS_URL", "redis.url", "redis://HOST:PORT; redis+sentinel://HOST:PORT,HOST:PORT/NAME; redis+cluster://HOST:PORT,HOST:PORT; rediss for TLS").example("redis://redis:6379"),
     Setting::text("REDIS_PASSWORD", "redis.password", "password of Redis").secret().how("Make one with: openssl rand -hex 32"),
+    Setting::text("REDIS_SENTINEL_PASSWORD", "redis.sentinel_password", "password of the Sentinels, if they have one").secret(),
     Setting::text("REDIS_PREFIX", "redis.prefix", "what every key in Redis begins with"),
     Setting::text("IDENTITY_PROVIDER", "identity_provider", "who knows the people: github, oidc (any issuer of OpenID Connect), or local (names and hashes configured here)"),
     Setting::text("GITHUB_CLIENT_ID", "github.client_id", "client id of the GitHub OAuth app")

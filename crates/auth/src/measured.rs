@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use chassis::telemetry::TRACED;
 use oauth::Timestamp;
 use store::{
-    Admission, Backend, Count, Event, EventFeed, Index, Key, Page, Quota, Record, Scan, StoreError,
-    Swap, Swapped,
+    Admission, Backend, Count, Event, EventFeed, Index, Key, Page, Quota, Record, Scan, StoreClock,
+    StoreError, Swap, Swapped,
 };
 use tracing::Instrument as _;
 
@@ -106,6 +106,10 @@ impl Backend for Measured {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.measure("ping", self.backend.ping()).await
+    }
+
+    async fn clocks(&self) -> Result<Vec<StoreClock>, StoreError> {
+        self.measure("clocks", self.backend.clocks()).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {

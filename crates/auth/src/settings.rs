@@ -71,6 +71,7 @@ pub(crate) enum StoreSettings {
     Redis {
         url: String,
         password: Option<Secret>,
+        sentinel_password: Option<Secret>,
         prefix: String,
     },
 }
@@ -281,6 +282,7 @@ pub(crate) fn store(loaded: &Loaded<Config>) -> Result<StoreSettings, ConfigErro
         "redis" => Ok(StoreSettings::Redis {
             url: config.redis.url.clone(),
             password: config.redis.password.clone(),
+            sentinel_password: config.redis.sentinel_password.clone(),
             prefix: config.redis.prefix.clone(),
         }),
         _ => Err(loaded.invalid("store.kind", "is not a store; use redb, redis or memory")),

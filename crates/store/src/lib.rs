@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 pub use self::administration::{Listed, ListedSession, SessionFilter, Totals};
 pub use self::backend::{
-    Backend, Event, EventFeed, Index, Key, Kind, Notice, OpenError, Page, Record, Scan, StoreError,
-    Swap, Swapped,
+    Backend, Event, EventFeed, Index, Key, Kind, Notice, OpenError, Page, Record, Scan, StoreClock,
+    StoreError, Swap, Swapped,
 };
 pub use self::backup::{Backup, BackupError, Checked};
 pub use self::clients::Registration;

@@ -3,6 +3,7 @@
 //! The verbs of the domain are written once, over [`Backend`]; a new backend implements these primitives and runs the
 //! suite in [`contract`](crate::contract).
 
+mod clock;
 mod error;
 mod events;
 mod index;
@@ -12,6 +13,7 @@ mod record;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use self::clock::StoreClock;
 pub use self::error::{OpenError, StoreError};
 pub(crate) use self::events::EventHub;
 pub use self::events::{Event, EventFeed, Notice};
@@ -82,6 +84,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// One round trip, for readiness.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// What time the servers of this store have; none where it has none of its own. No decision rests on them: a service
+    /// whose clock differs has to be noticed, for what it stores would end at another time elsewhere.
+    async fn clocks(&self) -> Result<Vec<StoreClock>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Removes up to `limit` expired records and index entries and returns how many it removed. A backend that removes
     /// them by itself returns 0.

@@ -70,8 +70,30 @@ pub trait Fixture: Sized + Send {
 /// `contract_tests!(Memory)`, or `contract_tests!(Redis, durable)` for a store that outlives the process.
 #[macro_export]
 macro_rules! contract_tests {
-    ($fixture:ty) => {
-        $crate::contract_tests!(@ $fixture:
+    ($fixture:ident) => {
+        $crate::contract_behaviours!(tests $fixture);
+    };
+    ($fixture:ident, durable) => {
+        $crate::contract_tests!($fixture);
+        $crate::contract_behaviours!(@tests $fixture: what_was_answered_is_there_after_a_restart,);
+    };
+}
+
+/// Runs each behaviour in [`contract`](crate::contract), one after the other, in one test whose servers they share:
+/// `contract_suite!(name => fixture)`, where `fixture` is made anew with the `name` of each. It says which one runs.
+#[macro_export]
+macro_rules! contract_suite {
+    ($name:ident => $fixture:expr) => {
+        $crate::contract_behaviours!(suite($name, $fixture));
+    };
+}
+
+/// The list of behaviours, for the two above.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract_behaviours {
+    ($how:ident $what:tt) => {
+        $crate::contract_behaviours!(@$how $what:
             an_absent_record_is_none,
             a_record_is_found_until_its_end,
             records_come_in_the_order_of_their_keys,
@@ -127,17 +149,22 @@ macro_rules! contract_tests {
             a_browser_is_known_by_its_latest_cookie_until_it_ends,
         );
     };
-    ($fixture:ty, durable) => {
-        $crate::contract_tests!($fixture);
-        $crate::contract_tests!(@ $fixture: what_was_answered_is_there_after_a_restart,);
-    };
-    (@ $fixture:ty: $($behaviour:ident,)*) => {
+    (@tests $fixture:tt: $($behaviour:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $behaviour() {
                 let fixture = <$fixture as $crate::contract::Fixture>::start().await;
                 $crate::contract::$behaviour(fixture).await;
             }
+        )*
+    };
+    (@suite ($name:ident, $fixture:expr): $($behaviour:ident,)*) => {
+        $(
+            let $name = stringify!($behaviour);
+            let began = std::time::Instant::now();
+            let fixture = $fixture;
+            Box::pin($crate::contract::$behaviour(fixture)).await;
+            println!("{} {:?}", $name, began.elapsed());
         )*
     };
 }

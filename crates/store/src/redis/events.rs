@@ -1,24 +1,42 @@
 //! The subscription to the events of all instances, kept up by a task of its own.
+//!
+//! An event is published by the server that holds the record, in the same step as its change. So every such server is
+//! listened to: one, or each primary of a cluster. (A cluster passes events on between its nodes as well, so that one may
+//! come several times; but what it passes on while its nodes do not reach each other is lost without a word.)
 
 use std::sync::Arc;
 
 use deadpool_redis::redis::aio::{PubSubSink, PubSubStream};
 use deadpool_redis::redis::{Client, Msg, RedisError};
-use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
-use super::explain;
 use super::options::{COMMAND, CONNECT, HEARTBEAT, pauses};
+use super::servers::explain;
 use crate::backend::{Event, EventHub};
 
+/// The servers on which events are published at present; none while they are not known.
+pub(super) type Sources = watch::Receiver<Vec<Client>>;
+
 /// Listens for as long as it is polled.
-pub(super) async fn listen(client: Client, channel: String, hub: Arc<EventHub>) {
+pub(super) async fn listen(mut sources: Sources, channel: String, hub: Arc<EventHub>) {
     let mut waits = pauses();
     loop {
-        if let Ok(Ok((sink, stream))) = timeout(CONNECT, subscribe(&client, &channel)).await {
+        let clients = match sources.wait_for(|clients| !clients.is_empty()).await {
+            Ok(clients) => clients.clone(),
+            Err(_closed) => return,
+        };
+        sources.mark_unchanged();
+        let subscribing = try_join_all(clients.iter().map(|client| subscribe(client, &channel)));
+        if let Ok(Ok(subscriptions)) = timeout(CONNECT, subscribing).await {
             waits = pauses();
             hub.restored();
-            let reason = pass_on(sink, stream, &hub).await;
+            let reason = tokio::select! {
+                reason = pass_on(subscriptions, &hub) => reason,
+                _ = sources.changed() => "another server has become a primary".to_owned(),
+            };
             hub.lost();
             tracing::warn!("lost the subscription to events in Redis: {reason}; subscribing again");
         }
@@ -35,21 +53,28 @@ async fn subscribe(
     Ok(subscription.split())
 }
 
-/// Passes events on until the subscription is lost; says why.
-async fn pass_on(mut sink: PubSubSink, mut messages: PubSubStream, hub: &EventHub) -> String {
+/// Passes events on until one of the subscriptions is lost; says why.
+async fn pass_on(subscriptions: Vec<(PubSubSink, PubSubStream)>, hub: &EventHub) -> String {
+    let (mut sinks, streams): (Vec<_>, Vec<_>) = subscriptions.into_iter().unzip();
+    // The end of one of them is an item too, or it would go unnoticed beside the others.
+    let with_end = |stream: PubSubStream| stream.map(Some).chain(stream::iter([None]));
+    let mut messages = stream::select_all(streams.into_iter().map(with_end));
     let mut heartbeat = interval(HEARTBEAT);
     loop {
         tokio::select! {
-            message = messages.next() => match message {
+            message = messages.next() => match message.flatten() {
                 Some(message) => hub.tell(&event(&message)),
                 None => return "the connection was closed".to_owned(),
             },
             // A connection that leads nowhere looks like one on which nothing happens.
-            _ = heartbeat.tick() => match timeout(COMMAND, sink.ping::<()>()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return explain(&error),
-                Err(_) => return format!("no answer within {COMMAND:?}"),
-            },
+            _ = heartbeat.tick() => {
+                let pings = try_join_all(sinks.iter_mut().map(PubSubSink::ping::<()>));
+                match timeout(COMMAND, pings).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return explain(&error),
+                    Err(_) => return format!("no answer within {COMMAND:?}"),
+                }
+            }
         }
     }
 }

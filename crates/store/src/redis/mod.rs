@@ -1,32 +1,39 @@
-//! Redis (or Valkey), for any number of instances.
+//! Redis or Valkey, for any number of instances: one server ([`primary`]), the primary that Sentinel names (the same), or a
+//! [`cluster`].
 //!
-//! Reads go through one shared connection ([`line`]); changes are Lua scripts over a pool, each on the keys of one slot;
-//! events come by a subscription ([`events`]). Redis expires keys by itself, a minute later than the record in them ends:
-//! the end in the record, compared with the caller's `now`, is what decides.
+//! Reads go through one shared connection; changes are Lua scripts, each on the keys of one slot; events come by a
+//! subscription ([`events`]). Redis expires keys by itself, a minute later than the record in them ends: the end in the
+//! record, compared with the caller's `now`, is what decides.
 
+mod address;
+mod cluster;
 mod events;
-mod line;
+mod fitness;
 mod options;
 mod predecessor;
+mod primary;
+mod servers;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{Client, ErrorKind, FromRedisValue, RedisError, Script, pipe};
-use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
+use deadpool_redis::redis::{Cmd, FromRedisValue, RedisError, Script, cmd, from_redis_value};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::line::SharedLine;
+use self::address::Address;
+use self::cluster::Cluster;
+use self::options::CHANGE;
 pub use self::options::RedisOptions;
-use self::options::{CHANGE, COMMAND, CONNECT, POOL_SIZE, WAIT, connection_config};
 pub use self::predecessor::{Predecessor, PredecessorClient};
+use self::primary::{Finder, Primary};
+use self::servers::{Call, Code, Failure, Servers, unavailable};
 use crate::backend::{
-    Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Page, Record, Scan, StoreError,
-    Swap, Swapped,
+    Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Page, Record, Scan, StoreClock,
+    StoreError, Swap, Swapped,
 };
 use crate::counters::{Admission, Count, Quota};
 use crate::encoding;
@@ -39,8 +46,7 @@ const GRACE_MILLISECONDS: i64 = 60_000;
 pub struct RedisBackend {
     address: String,
     prefix: String,
-    line: SharedLine,
-    pool: Pool,
+    servers: Arc<dyn Servers>,
     scripts: Scripts,
     events: Arc<EventHub>,
     runtime: Handle,
@@ -49,31 +55,29 @@ pub struct RedisBackend {
 }
 
 struct Scripts {
-    swap: Arc<Script>,
-    index_insert: Arc<Script>,
-    index_remove: Arc<Script>,
-    index_members: Arc<Script>,
-    admit: Arc<Script>,
+    swap: Arc<Code>,
+    index_insert: Arc<Code>,
+    index_remove: Arc<Code>,
+    index_members: Arc<Code>,
+    admit: Arc<Code>,
 }
 
 impl Scripts {
     fn new() -> Self {
-        let script = |code| Arc::new(Script::new(code));
+        let code = |text| {
+            Arc::new(Code {
+                text,
+                script: Script::new(text),
+            })
+        };
         Self {
-            swap: script(include_str!("swap.lua")),
-            index_insert: script(include_str!("index_insert.lua")),
-            index_remove: script(include_str!("index_remove.lua")),
-            index_members: script(include_str!("index_members.lua")),
-            admit: script(include_str!("admit.lua")),
+            swap: code(include_str!("swap.lua")),
+            index_insert: code(include_str!("index_insert.lua")),
+            index_remove: code(include_str!("index_remove.lua")),
+            index_members: code(include_str!("index_members.lua")),
+            admit: code(include_str!("admit.lua")),
         }
     }
-}
-
-/// One call of a script. All keys are in one slot.
-struct Call {
-    script: Arc<Script>,
-    keys: Vec<String>,
-    arguments: Vec<Vec<u8>>,
 }
 
 impl RedisBackend {
@@ -83,39 +87,43 @@ impl RedisBackend {
     pub async fn open(options: RedisOptions) -> Result<Self, OpenError> {
         // The provider for `rediss://`. One that the program has chosen before stays.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let info = options.connection_info()?;
-        let address = info.addr().to_string();
-        let refused = |_| OpenError::RedisUrl {
+        let shown = Address::of(&options)?;
+        let address = shown.to_string();
+        let refused = |_: RedisError| OpenError::RedisUrl {
             reason: "it is not supported by this build".to_owned(),
         };
-        let client = Client::open(info.clone()).map_err(refused)?;
-        let manager = Manager::new_with_config(info, connection_config()).map_err(refused)?;
-        let pool = Pool::builder(manager)
-            .max_size(POOL_SIZE)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(WAIT))
-            .create_timeout(Some(CONNECT))
-            .recycle_timeout(Some(COMMAND))
-            .build()
-            .map_err(|_| OpenError::RedisUrl {
-                reason: "no pool of connections could be made for it".to_owned(),
-            })?;
-        let events = Arc::new(EventHub::new(false));
-        let (line, keeper) = SharedLine::new(
-            client.clone(),
-            address.clone(),
-            format!("{}format", options.prefix),
-        );
+        let format_key = format!("{}format", options.prefix);
         let mut tasks = JoinSet::new();
-        tasks.spawn(keeper);
+        let (servers, sources): (Arc<dyn Servers>, _) = match shown {
+            Address::Cluster(nodes) => {
+                let (cluster, sources, keeper) =
+                    Cluster::new(&nodes, address.clone(), format_key).map_err(refused)?;
+                tasks.spawn(keeper);
+                (Arc::new(cluster), sources)
+            }
+            Address::Single(info) => {
+                let finder = Finder::fixed(info).map_err(refused)?;
+                primary(finder, &address, format_key, &mut tasks)
+            }
+            Address::Sentinel {
+                sentinels,
+                master,
+                settings,
+                is_tls,
+            } => {
+                let finder =
+                    Finder::sentinel(sentinels, &master, settings, is_tls).map_err(refused)?;
+                primary(finder, &address, format_key, &mut tasks)
+            }
+        };
+        let events = Arc::new(EventHub::new(false));
         let channel = format!("{}events", options.prefix);
-        tasks.spawn(events::listen(client, channel, Arc::clone(&events)));
-        line.tried().await;
+        tasks.spawn(events::listen(sources, channel, Arc::clone(&events)));
+        servers.tried().await;
         Ok(Self {
             address,
             prefix: options.prefix,
-            line,
-            pool,
+            servers,
             scripts: Scripts::new(),
             events,
             runtime: Handle::current(),
@@ -123,52 +131,42 @@ impl RedisBackend {
         })
     }
 
-    /// Runs a script to its end, also when the caller goes away. It is sent once: when the connection is lost meanwhile, it
-    /// has run wholly or not at all. `subject` is what an error about the stored data names.
+    /// Runs a script to its end, also when the caller goes away. `subject` is what an error about the stored data names.
     async fn run<T>(&self, call: Call, subject: &(dyn fmt::Display + Sync)) -> Result<T, StoreError>
     where
         T: FromRedisValue + Send + 'static,
     {
-        self.line.admitted()?;
-        let pool = self.pool.clone();
-        let task = self.runtime.spawn(async move {
-            let mut connection = pool.get().await?;
-            let mut invocation = call.script.prepare_invoke();
-            for key in &call.keys {
-                invocation.key(key);
+        self.servers.admitted()?;
+        let servers = Arc::clone(&self.servers);
+        // It ends in time: what is on its way is answered or given up there.
+        let task = self
+            .runtime
+            .spawn(async move { timeout(CHANGE, servers.run(&call)).await });
+        let failed =
+            |reason: String| StoreError::busy(format!("Redis at {}: {reason}", self.address));
+        match task.await {
+            Ok(Ok(Ok(answer))) => {
+                from_redis_value(answer).map_err(|error| unavailable(&self.address, error.into()))
             }
-            for argument in &call.arguments {
-                invocation.arg(argument);
-            }
-            let answer = invocation.invoke_async(&mut connection).await;
-            if let Err(error) = &answer
-                && line::is_broken(error)
-            {
-                drop(Connection::take(connection));
-            }
-            answer.map_err(PoolError::Backend)
-        });
-        match timeout(CHANGE, task).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(PoolError::Backend(error)))) => match error.code() {
+            Ok(Ok(Err(Failure::Redis(error)))) => match error.code() {
                 Some("CORRUPT" | "WRONGTYPE") => {
                     Err(StoreError::corrupt(subject, error.to_string()))
                 }
                 _ => Err(unavailable(&self.address, error)),
             },
-            Ok(Ok(Err(error))) => Err(StoreError::unavailable(
-                format!("Redis at {}: no connection: {error}", self.address),
-                error,
-            )),
-            Ok(Err(error)) => Err(StoreError::unavailable(
+            Ok(Ok(Err(Failure::NoConnection(reason)))) => Err(failed(reason)),
+            Ok(Err(_elapsed)) => Err(failed(format!("no answer within {CHANGE:?}"))),
+            Err(error) => Err(StoreError::unavailable(
                 format!("Redis at {}: the command was not finished", self.address),
                 error,
             )),
-            Err(elapsed) => Err(StoreError::unavailable(
-                format!("Redis at {}: no answer within {CHANGE:?}", self.address),
-                elapsed,
-            )),
         }
+    }
+
+    /// Asks something that may be asked again.
+    async fn ask<T: FromRedisValue>(&self, question: Cmd) -> Result<T, StoreError> {
+        let answer = self.servers.ask(question).await?;
+        from_redis_value(answer).map_err(|error| unavailable(&self.address, error.into()))
     }
 
     fn record_key(&self, key: &Key) -> String {
@@ -185,23 +183,15 @@ impl RedisBackend {
     }
 }
 
-/// What went wrong, for people. The library's texts never contain the password.
-fn explain(error: &RedisError) -> String {
-    let text = error.to_string();
-    // The error of a pipeline has no code of its own.
-    let is_refused = error.kind() == ErrorKind::AuthenticationFailed
-        || ["NOAUTH", "WRONGPASS"]
-            .iter()
-            .any(|code| text.contains(code));
-    if is_refused {
-        format!("{text}; is REDIS_PASSWORD right?")
-    } else {
-        text
-    }
-}
-
-fn unavailable(address: &str, error: RedisError) -> StoreError {
-    StoreError::unavailable(format!("Redis at {address}: {}", explain(&error)), error)
+fn primary(
+    finder: Finder,
+    address: &str,
+    format_key: String,
+    tasks: &mut JoinSet<()>,
+) -> (Arc<dyn Servers>, events::Sources) {
+    let (primary, sources, keeper) = Primary::new(finder, address.to_owned(), format_key);
+    tasks.spawn(keeper);
+    (Arc::new(primary), sources)
 }
 
 fn milliseconds(instant: Timestamp) -> Vec<u8> {
@@ -237,12 +227,8 @@ impl Backend for RedisBackend {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        // Not MGET, whose keys must share a slot in a cluster.
-        let mut question = pipe();
-        for key in keys {
-            question.get(self.record_key(key));
-        }
-        let values: Vec<Option<Vec<u8>>> = self.line.ask(&question).await?;
+        let names: Vec<_> = keys.iter().map(|key| self.record_key(key)).collect();
+        let values = self.servers.get(&names).await?;
         let decode = |(key, value): (&Key, Option<Vec<u8>>)| {
             let record = value.map(|value| encoding::decode(key, &value)).transpose();
             record.map(|record| record.filter(|record| !record.is_expired(now)))
@@ -280,25 +266,12 @@ impl Backend for RedisBackend {
     }
 
     async fn scan(&self, scan: Scan<'_>, now: Timestamp) -> Result<Page, StoreError> {
-        let unknown = |cursor: &str| StoreError::UnknownCursor {
-            cursor: cursor.to_owned(),
-        };
-        let cursor: u64 = match scan.cursor {
-            Some(cursor) => cursor.parse().map_err(|_| unknown(cursor))?,
-            None => 0,
-        };
         let all_of_kind = self.record_key(&Key::new(scan.kind, ""));
         let pattern = format!("{}{}*", literal(&all_of_kind), literal(scan.prefix));
-        let mut question = pipe();
-        question
-            .cmd("SCAN")
-            .arg(cursor)
-            .arg("MATCH")
-            .arg(pattern)
-            .arg("COUNT")
-            .arg(scan.limit.max(1));
-        let ((next, found),): ((u64, Vec<Vec<u8>>),) = self.line.ask(&question).await?;
-        let keys: Vec<_> = found
+        let limit = scan.limit.max(1);
+        let page = self.servers.keys(&pattern, scan.cursor, limit).await?;
+        let keys: Vec<_> = page
+            .found
             .iter()
             .filter_map(|key| str::from_utf8(key).ok()?.strip_prefix(&all_of_kind))
             .map(|id| Key::new(scan.kind, id))
@@ -310,7 +283,7 @@ impl Backend for RedisBackend {
                 .zip(records)
                 .filter_map(|(key, record)| Some((key, record?)))
                 .collect(),
-            next: (next != 0).then(|| next.to_string()),
+            next: page.next,
         })
     }
 
@@ -365,10 +338,10 @@ impl Backend for RedisBackend {
 
     async fn index_len(&self, index: &Index, now: Timestamp) -> Result<u64, StoreError> {
         let [_, ends] = self.index_keys(index);
-        let mut question = pipe();
-        question.zcount(ends, format!("({}", now.as_millisecond()), "+inf");
-        let (count,) = self.line.ask(&question).await?;
-        Ok(count)
+        let mut question = cmd("ZCOUNT");
+        question.arg(ends).arg(format!("({}", now.as_millisecond()));
+        question.arg("+inf");
+        self.ask(question).await
     }
 
     async fn admit(
@@ -397,10 +370,10 @@ impl Backend for RedisBackend {
 
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {
         self.events.tell(event);
-        let mut message = pipe();
+        let mut message = cmd("PUBLISH");
         // An event may arrive twice, so this may be sent twice.
-        message.publish(self.channel(), event_text(event)?).ignore();
-        self.line.ask(&message).await
+        message.arg(self.channel()).arg(event_text(event)?);
+        self.ask::<u64>(message).await.map(drop)
     }
 
     fn events(&self) -> EventFeed {
@@ -408,10 +381,12 @@ impl Backend for RedisBackend {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let mut question = pipe();
-        question.ping().ignore();
-        let () = self.line.ask(&question).await?;
-        self.line.fit()
+        self.servers.ping().await?;
+        self.servers.fit()
+    }
+
+    async fn clocks(&self) -> Result<Vec<StoreClock>, StoreError> {
+        self.servers.clocks().await
     }
 
     /// Redis removes the keys of records by itself, and each insertion into an index removes names that have ended.

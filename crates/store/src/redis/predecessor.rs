@@ -10,8 +10,10 @@ use deadpool_redis::redis::{Client, RedisError, cmd};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use super::RedisOptions;
+use super::address::Address;
 use super::options::{CONNECT, connection_config};
-use super::{RedisOptions, explain};
+use super::servers::explain;
 use crate::backend::StoreError;
 
 const CLIENT: &str = "oauth:client:";
@@ -54,9 +56,13 @@ impl Predecessor {
     /// When the address is none, Redis cannot be asked, or a client is not what the gateway wrote.
     pub async fn read(options: &RedisOptions) -> Result<Self, StoreError> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let info = options
-            .connection_info()
+        let address = Address::of(options)
             .map_err(|error| StoreError::unavailable(error.to_string(), error))?;
+        let Address::Single(info) = address else {
+            return Err(StoreError::busy(
+                "the Python gateway has one Redis: name it as redis://host:6379",
+            ));
+        };
         let address = info.addr().to_string();
         let failed = |error: RedisError| {
             let text = format!("Redis at {address}: {}", explain(&error));

@@ -22,9 +22,6 @@ const LONGEST_CALL: Duration = Duration::from_secs(2);
 /// How soon everything works again once Redis is back.
 const RECOVERY: Duration = Duration::from_secs(2);
 
-/// Room for a busy machine, where a limit is checked.
-const SLACK: Duration = Duration::from_secs(1);
-
 fn key() -> Key {
     Key::new(Kind::Session, "one")
 }
@@ -175,11 +172,7 @@ async fn a_silent_redis_is_an_error_in_time_and_comes_back() {
     })
     .await
     .unwrap();
-    assert!(
-        started.elapsed() < RECOVERY + SLACK,
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < RECOVERY, "{:?}", started.elapsed());
     until_connected(&*backend, true).await;
 }
 
@@ -213,11 +206,7 @@ async fn everything_works_again_after_a_restart() {
         .unwrap();
     assert_eq!(swapped, Swapped::Done);
     assert_eq!(next_state(&mut feed).await, Notice::Restored);
-    assert!(
-        started.elapsed() < RECOVERY + SLACK,
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < RECOVERY, "{:?}", started.elapsed());
 }
 
 /// The service may start before its Redis does.
@@ -229,7 +218,7 @@ async fn a_redis_that_comes_later_is_found() {
     assert!(backend.ping().await.is_err());
     assert!(!backend.events().is_connected());
     server.restart().await.unwrap();
-    wait::until("an answer", RECOVERY + SLACK, || async {
+    wait::until("an answer", RECOVERY, || async {
         backend.ping().await.ok()
     })
     .await

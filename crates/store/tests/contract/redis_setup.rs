@@ -79,7 +79,7 @@ async fn what_a_newer_release_stored_is_left_alone() {
 async fn an_acl_user_needs_its_prefix_only() {
     let server = RedisServer::start().await.unwrap();
     let user = "ACL SETUSER gateway on >of-the-user resetkeys resetchannels ~mcp-auth:* &mcp-auth:* -@all +@read +@write \
-                +@connection +@scripting +@pubsub -@dangerous +info";
+                +@connection +@scripting +@pubsub -@dangerous +info +time";
     server.command(user, "+OK").await.unwrap();
     let options = |prefix: &str| RedisOptions {
         password: Some("of-the-user".to_owned()),

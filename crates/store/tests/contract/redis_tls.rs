@@ -3,7 +3,8 @@
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
-use store::{Backend as _, Event, Key, Kind, Notice, Record, Swap, Swapped};
+use store::{Backend as _, Event, Key, Kind, Notice, Record, StoreError, Swap, Swapped};
+use testkit::chaos::{ChaosProxy, Direction};
 use testkit::redis::RedisServer;
 use testkit::{network, wait};
 
@@ -40,6 +41,62 @@ async fn child_that_talks_over_tls() {
     assert_eq!(feed.next().await, Some(Notice::Changed(Event::KeysChanged)));
 }
 
+/// A change over TLS whose connection is cut, in the handshake or after it, is done or not done, and the answer is true. Without
+/// the variable it is a test that does nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_that_is_cut_off_over_tls() {
+    #[expect(clippy::disallowed_methods, reason = "how a test talks to its child")]
+    let Ok(url) = std::env::var(URL) else {
+        return;
+    };
+    let address = url.trim_start_matches("rediss://").parse().unwrap();
+    let proxy = ChaosProxy::start(address).await.unwrap();
+    let proxied = open(&format!("rediss://{}", proxy.address())).await;
+    let direct = open(&url).await;
+    let key = Key::new(Kind::Session, "cut");
+    let now = Timestamp::UNIX_EPOCH;
+    let mut stored: Option<Record> = None;
+    let (mut done, mut failed) = (0, 0);
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        let mut uncut = 0;
+        // A handshake has thousands of bytes; a step that shares no factor with its records meets all parts of them.
+        for bytes in (0..).step_by(37) {
+            let new = Record::new(format!("{direction:?} {bytes}").into_bytes(), None);
+            let swap = Swap {
+                key: &key,
+                expected: stored.as_ref(),
+                new: Some(&new),
+                event: None,
+            };
+            proxy.cut_after(direction, bytes);
+            let answer = proxied.swap(swap, now).await;
+            if proxy.forgive() {
+                uncut += 1;
+            }
+            let there = direct.read(std::slice::from_ref(&key), now).await.unwrap();
+            let there = there.into_iter().next().flatten();
+            match answer {
+                Ok(Swapped::Done) => {
+                    assert_eq!(there.as_ref(), Some(&new), "answered as done");
+                    done += 1;
+                }
+                Ok(Swapped::Conflict) => panic!("nobody else changes it"),
+                Err(StoreError::Unavailable { .. }) => {
+                    assert!(there.as_ref() == Some(&new) || there == stored, "{there:?}");
+                    failed += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            stored = there;
+            if uncut == 5 {
+                break;
+            }
+        }
+    }
+    assert!(done >= 10, "uncut ones are done: {done}");
+    assert!(failed > 5, "cut ones are not answered as done: {failed}");
+}
+
 #[tokio::test]
 async fn redis_is_reached_over_tls_if_its_certificate_is_trusted() {
     let directory = tempfile::tempdir().unwrap();
@@ -62,16 +119,18 @@ async fn redis_is_reached_over_tls_if_its_certificate_is_trusted() {
     let error = distrusting.ping().await.unwrap_err().to_string();
     assert!(error.contains("certificate"), "{error}");
     // What the system trusts is read from the environment of the process.
-    let trusting = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "redis_tls::child_that_talks_over_tls"])
-        .env(URL, url)
-        .env("SSL_CERT_FILE", &certificate)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&trusting.stdout);
-    assert!(trusting.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "{said}");
+    for child in ["talks_over_tls", "is_cut_off_over_tls"] {
+        let trusting = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("redis_tls::child_that_{child}")])
+            .env(URL, &url)
+            .env("SSL_CERT_FILE", &certificate)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&trusting.stdout);
+        assert!(trusting.status.success(), "{said}");
+        assert!(said.contains("1 passed"), "{said}");
+    }
     server
         .command("EXISTS mcp-auth:session:one", ":1")
         .await

@@ -1,24 +1,56 @@
-//! A real Redis of a test's own: with a password, on a free port, killed and started again on the same data.
+//! A real Redis of a test's own: with a password, on a free port, killed and started again on the same data; alone, watched by
+//! Sentinels, or several as a cluster. Or a real Valkey, which is started with another program and is the same otherwise.
+
+mod cluster;
+mod sentinel;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use deadpool_redis::redis::{self, Client, FromRedisValue};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+pub use self::cluster::RedisCluster;
+pub use self::sentinel::RedisSentinels;
 use crate::{network, wait};
 
 /// How long a server may take to answer. It takes some 20 ms on an idle machine.
 const START: Duration = Duration::from_secs(10);
 
+/// What is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    Redis,
+    Valkey,
+    Sentinel,
+}
+
+impl Program {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Redis | Self::Sentinel => "redis-server",
+            Self::Valkey => "valkey-server",
+        }
+    }
+
+    const fn how(self) -> &'static str {
+        match self {
+            Self::Redis | Self::Sentinel => "apt-get install redis-server, or brew install redis",
+            Self::Valkey => "python3 scripts/tools.py valkey",
+        }
+    }
+}
+
 /// A `redis-server` with an append-only file that is synced at each change. It ends with this value.
 #[derive(Debug)]
 pub struct RedisServer {
+    program: Program,
     data: TempDir,
     port: u16,
     settings: Vec<String>,
@@ -44,7 +76,21 @@ impl RedisServer {
     ///
     /// As [`RedisServer::start`].
     pub async fn start_with(settings: &[&str]) -> Result<Self> {
+        Self::start_program(Program::Redis, settings).await
+    }
+
+    /// A `valkey-server`.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisServer::start`].
+    pub async fn start_valkey() -> Result<Self> {
+        Self::start_program(Program::Valkey, &[]).await
+    }
+
+    async fn start_program(program: Program, settings: &[&str]) -> Result<Self> {
         let mut server = Self {
+            program,
             data: tempfile::tempdir().context("a directory for Redis")?,
             port: 0,
             settings: settings.iter().map(ToString::to_string).collect(),
@@ -92,20 +138,27 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub async fn restart(&mut self) -> Result<()> {
         self.kill().await?;
-        let mut process = Command::new("redis-server")
-            .arg("-")
-            .stdin(Stdio::piped())
+        // A file, not its input: a Sentinel writes into it what it learns.
+        let file = self.data.path().join("server.conf");
+        if !file.exists() || self.program != Program::Sentinel {
+            std::fs::write(&file, self.configuration()).context("the configuration of Redis")?;
+        }
+        let mut command = Command::new(self.program.name());
+        command.arg(file);
+        if self.program == Program::Sentinel {
+            command.arg("--sentinel");
+        }
+        let process = command
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()
-            .context(
-                "redis-server cannot be started; install it: apt-get install redis-server, or brew install redis",
-            )?;
-        let mut stdin = process.stdin.take().context("stdin of redis-server")?;
+            .with_context(|| {
+                let (name, how) = (self.program.name(), self.program.how());
+                format!("{name} cannot be started; install it: {how}")
+            })?;
         self.process = Some(process);
-        stdin.write_all(self.configuration().as_bytes()).await?;
-        drop(stdin);
         let address = self.address();
         let started = wait::until("an answer of redis-server", START, || async {
             ask(address, "PING\r\n", "+PONG").await.ok()
@@ -164,15 +217,41 @@ impl RedisServer {
         Ok(String::from_utf8(text)?)
     }
 
+    /// Sends one command over a connection of its own and gives its answer.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or an error.
+    pub async fn query<T: FromRedisValue>(&self, command: &[&str]) -> Result<T> {
+        let url = format!("redis://:{}@{}", Self::PASSWORD, self.address());
+        let mut connection = Client::open(url)?
+            .get_multiplexed_async_connection()
+            .await?;
+        let mut words = redis::Cmd::new();
+        for word in command {
+            words.arg(*word);
+        }
+        words
+            .query_async(&mut connection)
+            .await
+            .with_context(|| command.join(" "))
+    }
+
     fn configuration(&self) -> String {
-        let fixed = format!(
-            "bind 127.0.0.1\nport {}\nrequirepass {}\ndir \"{}\"\nsave \"\"\nappendonly yes\nappendfsync always\n\
-             daemonize no\nmaxmemory-policy noeviction\n",
+        let common = format!(
+            "bind 127.0.0.1\nport {}\nrequirepass {}\ndir \"{}\"\ndaemonize no\n",
             self.port,
             Self::PASSWORD,
             self.data.path().display()
         );
-        fixed + &self.settings.join("\n") + "\n"
+        let own = match self.program {
+            Program::Sentinel => String::new(),
+            Program::Redis | Program::Valkey => format!(
+                "masterauth {}\nsave \"\"\nappendonly yes\nappendfsync always\nmaxmemory-policy noeviction\n",
+                Self::PASSWORD
+            ),
+        };
+        common + &own + &self.settings.join("\n") + "\n"
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -190,6 +269,30 @@ impl RedisServer {
             .as_mut()
             .is_none_or(|process| !matches!(process.try_wait(), Ok(None)))
     }
+}
+
+/// Waits until the replica has everything that its primary was given before.
+///
+/// # Errors
+///
+/// If it does not get it.
+pub async fn in_step(primary: &RedisServer, replica: &RedisServer) -> Result<()> {
+    wait::until("a replica in step", wait::PATIENCE, || async {
+        let ours = offset(primary, "master_repl_offset").await?;
+        let theirs = offset(replica, "slave_repl_offset").await?;
+        (theirs >= ours).then_some(())
+    })
+    .await
+}
+
+/// How far a server has come in what it passes on, or in what it was passed.
+async fn offset(server: &RedisServer, name: &str) -> Option<u64> {
+    let text: String = server.query(&["INFO", "replication"]).await.ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Authenticates and sends one command.

@@ -1,15 +1,16 @@
 //! The one connection that all reads share, kept up by a task of its own.
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{
-    Client, ErrorKind, InfoDict, Pipeline, RedisError, RedisResult, ServerErrorKind, cmd,
-};
+use deadpool_redis::redis::{Client, FromRedisValue, Pipeline, RedisResult, cmd};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 
-use super::options::{CONNECT, HEARTBEAT, WAIT, connection_config, pauses};
-use super::{explain, unavailable};
+use super::finder::{Finder, Node};
 use crate::backend::StoreError;
+use crate::redis::events::Sources;
+use crate::redis::fitness::{self, FORMAT, Fitness, complaint};
+use crate::redis::options::{CONNECT, HEARTBEAT, LOOK_EVERY, WAIT, connection_config, pauses};
+use crate::redis::servers::{explain, info, is_broken, unavailable};
 
 /// A connection, or why there is none.
 #[derive(Clone)]
@@ -25,21 +26,6 @@ struct Line {
     number: u64,
 }
 
-/// The version of what is stored under which key. A Redis in which a newer release has written another one is not touched.
-const FORMAT: u64 = 1;
-
-/// How many heartbeats pass between two looks at the configuration of Redis.
-const LOOK_EVERY: u32 = 3;
-
-/// What was seen of Redis when it was looked at last.
-#[derive(Clone, Debug, Default)]
-struct Fitness {
-    /// Why nothing may be asked of it.
-    refused: Option<String>,
-    /// Why the service should not be given work with it.
-    unfit: Option<String>,
-}
-
 /// The shared connection, for whoever has something to ask.
 pub(super) struct SharedLine {
     address: String,
@@ -49,19 +35,31 @@ pub(super) struct SharedLine {
 }
 
 impl SharedLine {
-    /// The line, and the task that keeps it up for as long as it is polled.
+    /// The line, the server to which it leads, where events come from, and the task that keeps all that up for as long as it
+    /// is polled.
     pub(super) fn new(
-        client: Client,
+        finder: Finder,
         address: String,
         format_key: String,
-    ) -> (Self, impl Future<Output = ()>) {
+    ) -> (
+        Self,
+        watch::Receiver<Option<Node>>,
+        Sources,
+        impl Future<Output = ()> + Send,
+    ) {
         let (state, receiver) = watch::channel(State::Down("not connected yet".to_owned()));
         let (fitness, seen) = watch::channel(Fitness::default());
         let (complaints, complained) = mpsc::channel(16);
+        let known = finder.known();
+        let clients = known.iter().map(|node| node.client.clone()).collect();
+        let (sources, from) = watch::channel(clients);
+        let (node, leads_to) = watch::channel(known);
         let keeper = Keeper {
-            client,
+            finder,
             address: address.clone(),
             format_key,
+            node,
+            sources,
             state,
             fitness,
             complained,
@@ -72,26 +70,32 @@ impl SharedLine {
             state: receiver,
             complaints,
         };
-        (line, keeper.run())
+        (line, leads_to, from, keeper.run())
     }
 
     /// Fails when nothing may be stored in this Redis, because a newer release has.
     pub(super) fn admitted(&self) -> Result<(), StoreError> {
-        self.complaint(self.fitness.borrow().refused.as_deref())
+        complaint(&self.address, &self.fitness, |seen| seen.refused.as_deref())
     }
 
     /// Fails when this Redis may lose what it is given.
     pub(super) fn fit(&self) -> Result<(), StoreError> {
-        self.complaint(self.fitness.borrow().unfit.as_deref())
+        complaint(&self.address, &self.fitness, |seen| seen.unfit.as_deref())
     }
 
-    fn complaint(&self, reason: Option<&str>) -> Result<(), StoreError> {
-        match reason {
-            None => Ok(()),
-            Some(reason) => Err(StoreError::busy(format!(
-                "Redis at {}: {reason}",
-                self.address
-            ))),
+    /// Why there is no connection.
+    pub(super) fn reason(&self) -> String {
+        match &*self.state.borrow() {
+            State::Down(reason) => reason.clone(),
+            State::Up(_) => "the connection is new".to_owned(),
+        }
+    }
+
+    /// Lets the keeper find the server and connect again.
+    pub(super) fn complain(&self) {
+        if let State::Up(line) = &*self.state.borrow() {
+            // A full queue means that others have complained already.
+            let _ = self.complaints.try_send(line.number);
         }
     }
 
@@ -103,7 +107,7 @@ impl SharedLine {
     /// Asks, and asks once more on a new connection if this one broke: a question may be repeated, a change may not.
     pub(super) async fn ask<T>(&self, question: &Pipeline) -> Result<T, StoreError>
     where
-        T: deadpool_redis::redis::FromRedisValue,
+        T: FromRedisValue,
     {
         let mut again = true;
         loop {
@@ -154,20 +158,12 @@ impl SharedLine {
     }
 }
 
-/// Whether the connection, rather than the question, is what failed.
-pub(super) fn is_broken(error: &RedisError) -> bool {
-    error.is_io_error()
-        || error.is_timeout()
-        || error.is_connection_dropped()
-        || error.is_unrecoverable_error()
-        // After a fail-over this leads to what is a replica now; a new connection finds the new primary.
-        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
-}
-
 struct Keeper {
-    client: Client,
+    finder: Finder,
     address: String,
     format_key: String,
+    node: watch::Sender<Option<Node>>,
+    sources: watch::Sender<Vec<Client>>,
     state: watch::Sender<State>,
     fitness: watch::Sender<Fitness>,
     complained: mpsc::Receiver<u64>,
@@ -175,21 +171,18 @@ struct Keeper {
 
 impl Keeper {
     async fn run(mut self) {
-        let config = connection_config();
         let mut number = 0;
         let mut waits = pauses();
-        let mut warned = Warned::default();
+        let mut is_checked = false;
+        let mut is_unreachable = false;
         loop {
-            let connecting = self
-                .client
-                .get_multiplexed_async_connection_with_config(&config);
-            let reason = match timeout(CONNECT, connecting).await {
+            let reason = match timeout(CONNECT, self.connect()).await {
                 Ok(Ok(mut connection)) => {
                     number += 1;
                     waits = pauses();
-                    tracing::info!("connected to Redis at {}", self.address);
-                    warned.check(&mut connection, &self.address).await;
-                    self.look(&mut connection).await;
+                    tracing::info!("connected to Redis at {}", self.server());
+                    self.look(&mut connection, !is_checked).await;
+                    is_checked = true;
                     let refused = self.fitness.borrow().refused.clone();
                     if let Some(reason) = refused {
                         tracing::error!("Redis at {} is left alone: {reason}", self.address);
@@ -210,8 +203,8 @@ impl Keeper {
                 Ok(Err(error)) => explain(&error),
                 Err(_) => format!("no connection within {CONNECT:?}"),
             };
-            if number == 0 && !warned.unreachable {
-                warned.unreachable = true;
+            if number == 0 && !is_unreachable {
+                is_unreachable = true;
                 tracing::warn!(
                     "Redis at {} cannot be asked yet: {reason}; trying again",
                     self.address
@@ -222,7 +215,31 @@ impl Keeper {
         }
     }
 
-    /// Watches a connection until somebody complains or it no longer answers; says why.
+    /// Finds the server and connects to it. What was the server before is given up as soon as there is another one.
+    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
+        let before = self.node.borrow().clone();
+        let node = self.finder.find(before.as_ref()).await?;
+        if before.is_none_or(|before| before.address != node.address) {
+            self.sources.send_replace(vec![node.client.clone()]);
+            self.node.send_replace(Some(node.clone()));
+        }
+        let config = connection_config();
+        node.client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+    }
+
+    /// Where the connection leads, for the log.
+    fn server(&self) -> String {
+        match &*self.node.borrow() {
+            Some(node) if !self.address.starts_with(&node.address) => {
+                format!("{}, {}", self.address, node.address)
+            }
+            _ => self.address.clone(),
+        }
+    }
+
+    /// Watches a connection until somebody complains, it no longer answers or another server is the primary; says why.
     async fn until_broken(&mut self, mut connection: MultiplexedConnection, number: u64) -> String {
         let mut heartbeat = interval(HEARTBEAT);
         let mut beats: u32 = 0;
@@ -239,36 +256,41 @@ impl Keeper {
                     }
                     beats = beats.wrapping_add(1);
                     if beats.is_multiple_of(LOOK_EVERY) {
-                        self.look(&mut connection).await;
+                        self.look(&mut connection, false).await;
+                        if let Some(reason) = self.has_moved().await {
+                            return reason;
+                        }
                     }
                 }
             }
         }
     }
-}
 
-impl Keeper {
-    /// Looks who has written here and whether this Redis keeps what it is given. What it does not tell (an ACL user may
-    /// not be allowed to ask) counts as good.
-    async fn look(&self, connection: &mut MultiplexedConnection) {
-        let written = self.format(connection).await.unwrap_or(FORMAT);
-        let refused = (written > FORMAT).then(|| {
+    /// Whether Sentinel names another server by now: the one to which the connection leads may have been cut off from the
+    /// others and not know it. While no Sentinel can be asked, nothing has moved.
+    async fn has_moved(&mut self) -> Option<String> {
+        let here = self.node.borrow().clone()?;
+        let there = timeout(CONNECT, self.finder.find(Some(&here)))
+            .await
+            .ok()?
+            .ok()?;
+        (there.address != here.address).then(|| {
             format!(
-                "what is stored has format version {written}, this program knows {FORMAT}: use the newer release, or \
-                 another REDIS_PREFIX"
+                "the primary is no longer {} but {}",
+                here.address, there.address
             )
-        });
-        let mut question = cmd("INFO");
-        question.arg("memory");
-        let info: Option<InfoDict> = question.query_async(connection).await.ok();
-        let policy = info.and_then(|info| info.get::<String>("maxmemory_policy"));
-        let unfit = policy.filter(|policy| policy != "noeviction").map(|policy| {
-            format!(
-                "it has maxmemory-policy {policy} and may drop sessions and revocations when its memory is full; set \
-                 maxmemory-policy noeviction"
-            )
-        });
-        self.fitness.send_replace(Fitness { refused, unfit });
+        })
+    }
+
+    /// Looks who has written here and whether this Redis keeps what it is given.
+    async fn look(&self, connection: &mut MultiplexedConnection, is_first: bool) {
+        let written = self.format(connection).await.ok();
+        let said = info(cmd("INFO").query_async(connection).await);
+        let infos = [(self.address.clone(), said)];
+        if is_first {
+            fitness::warn(&infos);
+        }
+        self.fitness.send_replace(Fitness::of(written, &infos));
     }
 
     /// The format of what is stored here; where nothing is yet, ours is written down.
@@ -292,36 +314,4 @@ impl Keeper {
 
 async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     cmd("PING").exec_async(connection).await
-}
-
-/// What the log has been told already.
-#[derive(Default)]
-struct Warned {
-    unreachable: bool,
-    configuration: bool,
-}
-
-impl Warned {
-    /// Looks once whether this Redis keeps what it is given.
-    async fn check(&mut self, connection: &mut MultiplexedConnection, address: &str) {
-        if std::mem::replace(&mut self.configuration, true) {
-            return;
-        }
-        let Ok(info) = cmd("INFO").query_async::<InfoDict>(connection).await else {
-            return;
-        };
-        if let Some(policy) = info.get::<String>("maxmemory_policy")
-            && policy != "noeviction"
-        {
-            tracing::warn!(
-                "Redis at {address} has maxmemory-policy {policy} and may drop sessions when its memory is full; \
-                 set maxmemory-policy noeviction"
-            );
-        }
-        if info.get::<u8>("aof_enabled") == Some(0) {
-            tracing::warn!(
-                "Redis at {address} has no append-only file and loses the last changes when it ends; set appendonly yes"
-            );
-        }
-    }
 }
