@@ -67,10 +67,11 @@ test-crate crate *arguments:
 test-kills times="200":
     STORE_TEST_KILLS={{ times }} cargo test --locked --package store what_was_answered_survives_kill_nine
 
-# Measure a store file with 10 000 clients and 100 000 grants
+# Measure a store file with 10 000 clients and 100 000 grants, and stores with a million grants
 [group('test')]
-test-size:
+test-size grants="1000000":
     cargo test --locked --package store a_large_store -- --ignored --nocapture
+    STORE_TEST_GRANTS={{ grants }} cargo test --locked --release --package store many_grants -- --ignored --nocapture --test-threads 1
 
 # The official MCP conformance suite against mcp-proxy
 [group('test')]

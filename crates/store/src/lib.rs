@@ -30,7 +30,7 @@ pub use self::backend::{
 pub use self::backup::{Backup, BackupError, Checked};
 pub use self::clients::Registration;
 pub use self::counters::{Admission, Count, Counters, Quota};
-pub use self::embedded::EmbeddedBackend;
+pub use self::embedded::{EmbeddedBackend, Upkeep};
 pub use self::keys::{FirstRing, SealedKey, SealedKeyRing};
 pub use self::memory::MemoryBackend;
 pub use self::people::{PersonRecord, Pinned};

@@ -3,6 +3,7 @@
 //! redb blocks and syncs to disk. All changes go through one [`writer`] thread that puts the waiting ones into one commit;
 //! reads run on the blocking threads of the runtime in which the store was opened.
 
+mod compaction;
 mod file;
 mod tables;
 mod writer;
@@ -18,6 +19,7 @@ use redb::Database;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::compaction::Upkeep;
 use self::tables::{Change, Outcome};
 use self::writer::{Job, Writer};
 use crate::backend::{
@@ -70,11 +72,21 @@ impl Shared {
 impl EmbeddedBackend {
     /// Opens the store file, or makes it with mode 0600. Call it in the runtime that lives as long as the process.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_with(path, Upkeep::default()).await
+    }
+
+    /// The same with another upkeep.
+    pub async fn open_with(path: impl AsRef<Path>, upkeep: Upkeep) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
         let runtime = Handle::current();
         let opened = {
             let path = path.clone();
-            runtime.spawn_blocking(move || file::open(&path)).await
+            let opening = move || {
+                let database = file::open(&path)?;
+                compaction::clean_up(&path);
+                Ok(database)
+            };
+            runtime.spawn_blocking(opening).await
         };
         let refused = |error: std::io::Error| OpenError::Io {
             path: path.clone(),
@@ -88,7 +100,7 @@ impl EmbeddedBackend {
         });
         let (jobs, queue) = mpsc::channel(QUEUE_LENGTH);
         let writer = {
-            let writer = Writer::new(Arc::clone(&shared), queue);
+            let writer = Writer::new(Arc::clone(&shared), queue, jobs.downgrade(), upkeep);
             std::thread::Builder::new()
                 .name("store-writer".to_owned())
                 .spawn(move || writer.run())

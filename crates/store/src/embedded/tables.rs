@@ -16,13 +16,16 @@ pub(super) const SCHEMA_VERSION: u64 = 1;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const SCHEMA_ROW: &str = "schema_version";
 /// `kind:id` → [`encoding`].
-const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
+pub(super) const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 /// (end in ms, `kind:id`): what the sweep looks at.
-const RECORD_ENDS: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("record_ends");
+pub(super) const RECORD_ENDS: TableDefinition<'_, (i64, &str), ()> =
+    TableDefinition::new("record_ends");
 /// (index, member) → end in ms.
-const MEMBERS: TableDefinition<'_, (&str, &str), Option<i64>> = TableDefinition::new("members");
+pub(super) const MEMBERS: TableDefinition<'_, (&str, &str), Option<i64>> =
+    TableDefinition::new("members");
 /// (end in ms, index, member): what the sweep looks at.
-const MEMBER_ENDS: TableDefinition<'_, (i64, &str, &str), ()> = TableDefinition::new("member_ends");
+pub(super) const MEMBER_ENDS: TableDefinition<'_, (i64, &str, &str), ()> =
+    TableDefinition::new("member_ends");
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -259,17 +262,11 @@ impl<'a> Tables<'a> {
                 event: _,
             } => self.swap(key, expected.as_ref(), new.as_ref(), now),
             Change::InsertMember { index, member, end } => {
-                self.remove_member(index, member)?;
-                self.members
-                    .insert((index.as_str(), member.as_str()), *end)?;
-                if let Some(end) = end {
-                    self.member_ends
-                        .insert((*end, index.as_str(), member.as_str()), ())?;
-                }
+                self.put_member(index, member, Some(*end))?;
                 Ok(Outcome::Done)
             }
             Change::RemoveMember { index, member } => {
-                self.remove_member(index, member)?;
+                self.put_member(index, member, None)?;
                 Ok(Outcome::Done)
             }
             Change::Sweep { limit } => self.sweep(now, *limit),
@@ -292,34 +289,53 @@ impl<'a> Tables<'a> {
         if live != expected {
             return Ok(Outcome::Conflict);
         }
-        if let Some(end) = stored.as_ref().and_then(Record::expires_at) {
-            self.record_ends.remove((end.as_millisecond(), key))?;
-        }
-        match new {
-            Some(record) => {
-                self.records
-                    .insert(key, encoding::encode(record).as_slice())?;
-                if let Some(end) = record.expires_at() {
-                    self.record_ends.insert((end.as_millisecond(), key), ())?;
-                }
-            }
-            None => drop(self.records.remove(key)?),
-        }
+        let row = new.map(encoding::encode);
+        self.put_row(key, row.as_deref())?;
         Ok(Outcome::Done)
     }
 
-    fn remove_member(&mut self, index: &str, member: &str) -> Result<(), Failure> {
-        let end = match self.members.remove((index, member))? {
-            Some(end) => end.value(),
-            None => None,
+    /// Stores this row in the place of what is there, or nothing.
+    pub(super) fn put_row(&mut self, key: &str, row: Option<&[u8]>) -> Result<(), Failure> {
+        let end = |row: &[u8]| {
+            let record = encoding::decode(key, row).ok()?;
+            Some(record.expires_at()?.as_millisecond())
         };
-        if let Some(end) = end {
-            self.member_ends.remove((end, index, member))?;
+        let old = match row {
+            Some(row) => self.records.insert(key, row)?,
+            None => self.records.remove(key)?,
+        };
+        let old = old.and_then(|old| end(old.value()));
+        if let Some(end) = old {
+            self.record_ends.remove((end, key))?;
+        }
+        if let Some(end) = row.and_then(end) {
+            self.record_ends.insert((end, key), ())?;
         }
         Ok(())
     }
 
-    fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<Outcome, Failure> {
+    /// Lists a name until this end, or takes it out.
+    pub(super) fn put_member(
+        &mut self,
+        index: &str,
+        member: &str,
+        listed: Option<Option<i64>>,
+    ) -> Result<(), Failure> {
+        let old = match listed {
+            Some(end) => self.members.insert((index, member), end)?,
+            None => self.members.remove((index, member))?,
+        };
+        let old = old.and_then(|end| end.value());
+        if let Some(end) = old {
+            self.member_ends.remove((end, index, member))?;
+        }
+        if let Some(end) = listed.flatten() {
+            self.member_ends.insert((end, index, member), ())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<Outcome, Failure> {
         let now = now.as_millisecond();
         let mut removed = 0;
         while removed < limit {

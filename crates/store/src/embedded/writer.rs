@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
+use super::compaction::{self, Compaction, Upkeep};
 use super::tables::{Change, Failure, Outcome, Tables};
 use super::{Shared, file};
 use crate::backend::StoreError;
@@ -34,6 +35,12 @@ pub(super) struct Writer {
     queue: mpsc::Receiver<Job>,
     /// After a failure: what it was, until when nothing is tried, and how long the pause was.
     trouble: Option<Trouble>,
+    upkeep: Upkeep,
+    compaction: Option<Compaction>,
+    /// When it was looked last whether a compaction pays.
+    looked: Instant,
+    /// For whoever has news for the writer. It does not keep the queue open.
+    jobs: mpsc::WeakSender<Job>,
 }
 
 struct Trouble {
@@ -43,11 +50,20 @@ struct Trouble {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Job>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Job>,
+        jobs: mpsc::WeakSender<Job>,
+        upkeep: Upkeep,
+    ) -> Self {
         Self {
             shared,
             queue,
             trouble: None,
+            upkeep,
+            compaction: None,
+            looked: Instant::now(),
+            jobs,
         }
     }
 
@@ -62,7 +78,9 @@ impl Writer {
                 batch.push(job);
             }
             self.serve(&mut batch);
+            self.compact();
         }
+        self.compaction = None;
         self.close();
     }
 
@@ -89,6 +107,11 @@ impl Writer {
                     tracing::info!("{} can be written again", self.shared.path.display());
                 }
                 for (job, outcome) in batch.drain(..).zip(outcomes) {
+                    if let Some(compaction) = &mut self.compaction
+                        && outcome.as_ref().is_ok_and(Outcome::changed_something)
+                    {
+                        compaction.note(&job.change, job.now);
+                    }
                     self.answer(job, outcome);
                 }
             }
@@ -111,7 +134,63 @@ impl Writer {
         let _ = job.reply.send(outcome);
     }
 
+    /// Begins a compaction when one is due, and ends the one that has something to show.
+    fn compact(&mut self) {
+        let path = &self.shared.path;
+        if let Some(compaction) = &mut self.compaction {
+            let Some(result) = compaction.result() else {
+                return;
+            };
+            let Some(compaction) = self.compaction.take() else {
+                return;
+            };
+            let done = match (result, self.shared.database()) {
+                (Ok(Some(new)), Some(old)) => {
+                    let done = compaction.finish(path, &old, &new);
+                    drop(old);
+                    done.map(|()| drop(self.shared.replace(Some(new))))
+                }
+                // It does not pay, or was given up.
+                (Ok(_), _) => {
+                    compaction::clean_up(path);
+                    return;
+                }
+                (Err(error), _) => Err(error),
+            };
+            match done {
+                Ok(()) => tracing::info!("{} was compacted", path.display()),
+                Err(error) => {
+                    compaction::clean_up(path);
+                    tracing::warn!("{} could not be compacted: {error}", path.display());
+                }
+            }
+            return;
+        }
+        if self.trouble.is_some() || !compaction::is_due(path, self.upkeep, self.looked) {
+            return;
+        }
+        self.looked = Instant::now();
+        let Some(database) = self.shared.database() else {
+            return;
+        };
+        let jobs = self.jobs.clone();
+        let wake = move || {
+            if let Some(jobs) = jobs.upgrade() {
+                let (reply, _) = oneshot::channel();
+                // A full queue means that the writer is awake.
+                let _ = jobs.try_send(Job {
+                    change: Change::Reopen,
+                    now: Timestamp::UNIX_EPOCH,
+                    reply,
+                });
+            }
+        };
+        self.compaction = Compaction::begin(path, database, wake);
+    }
+
     fn reopen(&mut self, what: String) {
+        // Its thread gives the file back.
+        self.compaction = None;
         let pause = match &self.trouble {
             None => {
                 tracing::warn!(

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use store::{
     Backend as _, EmbeddedBackend, Kind, OpenError, Records, StoreError, StoredRecord, Transition,
+    Upkeep,
 };
 use testkit::wait;
 
@@ -147,7 +148,12 @@ async fn child_that_writes_until_it_is_killed() {
     let Ok(path) = std::env::var(STORE_FILE) else {
         return;
     };
-    let backend = match EmbeddedBackend::open(&path).await {
+    // It is compacted all the time, so that the cut meets that as well.
+    let upkeep = Upkeep {
+        compact_from: 0,
+        look_every: Duration::ZERO,
+    };
+    let backend = match EmbeddedBackend::open_with(&path, upkeep).await {
         Ok(backend) => backend,
         Err(error) => {
             eprintln!("{error}");

@@ -9,6 +9,7 @@
 
 mod embedded;
 mod file_faults;
+mod many;
 mod memory;
 mod model;
 mod redis;
