@@ -136,6 +136,8 @@ impl Replicas {
     /// Tells the others that this process ends. When it returns nothing comes from them any more: no request meets the
     /// closing of its connection, of which nobody could tell whether it was taken.
     pub async fn leave(&self) {
+        // Whoever came after the last look may know this one already.
+        self.look().await;
         self.peers.goodbye(&self.client, &self.name).await;
         tokio::time::sleep(ON_THE_WAY).await;
     }
