@@ -234,10 +234,10 @@ impl Session<'_> {
         let body = message::call(self.target.kind.era(), 7, &tool, arguments);
         let begun = Instant::now();
         let answer = self.post(&body, Some(&tool)).await?;
-        let took = begun.elapsed();
+        let duration = begun.elapsed();
         ensure!(answer.status == 200, "{tool}: status {}", answer.status);
         message::check(&answer.body, 7, text)?;
-        Ok(took)
+        Ok(duration)
     }
 
     /// Ends it.

@@ -338,8 +338,8 @@ async fn large_one(
     let mut session = target.session().await?;
     let mut times = Vec::new();
     for _ in 0..LARGE_CALLS {
-        let took = session.call(tool, arguments, text).await?;
-        times.push(took.as_secs_f64() * 1e3);
+        let duration = session.call(tool, arguments, text).await?;
+        times.push(duration.as_secs_f64() * 1e3);
     }
     session.end().await?;
     Ok(median(times))

@@ -17,7 +17,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMet
 use tokio::sync::oneshot;
 
 use super::file;
-use super::tables::{Change, Failure, MEMBER_ENDS, MEMBERS, RECORD_ENDS, RECORDS, Tables};
+use super::tables::{Change, Failure, Listed, MEMBER_ENDS, MEMBERS, RECORD_ENDS, RECORDS, Tables};
 
 /// When a file is written anew.
 #[derive(Clone, Copy, Debug)]
@@ -147,11 +147,12 @@ impl Compaction {
             let mut tables = Tables::open(&to)?;
             for key in &self.records {
                 let row = records.get(key.as_str())?;
-                database(tables.put_row(key, row.as_ref().map(|row| row.value())))?;
+                database(tables.put_row(key, row.as_ref().map(redb::AccessGuard::value)))?;
             }
             for (index, member) in &self.members {
                 let row = members.get((index.as_str(), member.as_str()))?;
-                database(tables.put_member(index, member, row.map(|end| end.value())))?;
+                let listed = row.map_or(Listed::No, |end| Listed::Until(end.value()));
+                database(tables.put_member(index, member, listed))?;
             }
             if let Some(now) = self.swept {
                 // What ended is gone from the first file, or would be after its next sweep.

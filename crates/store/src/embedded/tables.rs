@@ -234,6 +234,15 @@ fn each_member(
     Ok(())
 }
 
+/// Whether an index has a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Listed {
+    /// Until this end in milliseconds, or for ever.
+    Until(Option<i64>),
+    /// It has not.
+    No,
+}
+
 /// The open tables of a write transaction.
 pub(super) struct Tables<'a> {
     records: Table<'a, &'static str, &'static [u8]>,
@@ -262,11 +271,11 @@ impl<'a> Tables<'a> {
                 event: _,
             } => self.swap(key, expected.as_ref(), new.as_ref(), now),
             Change::InsertMember { index, member, end } => {
-                self.put_member(index, member, Some(*end))?;
+                self.put_member(index, member, Listed::Until(*end))?;
                 Ok(Outcome::Done)
             }
             Change::RemoveMember { index, member } => {
-                self.put_member(index, member, None)?;
+                self.put_member(index, member, Listed::No)?;
                 Ok(Outcome::Done)
             }
             Change::Sweep { limit } => self.sweep(now, *limit),
@@ -319,17 +328,17 @@ impl<'a> Tables<'a> {
         &mut self,
         index: &str,
         member: &str,
-        listed: Option<Option<i64>>,
+        listed: Listed,
     ) -> Result<(), Failure> {
-        let old = match listed {
-            Some(end) => self.members.insert((index, member), end)?,
-            None => self.members.remove((index, member))?,
+        let (old, end) = match listed {
+            Listed::Until(end) => (self.members.insert((index, member), end)?, end),
+            Listed::No => (self.members.remove((index, member))?, None),
         };
         let old = old.and_then(|end| end.value());
         if let Some(end) = old {
             self.member_ends.remove((end, index, member))?;
         }
-        if let Some(end) = listed.flatten() {
+        if let Some(end) = end {
             self.member_ends.insert((end, index, member), ())?;
         }
         Ok(())

@@ -127,7 +127,7 @@ async fn compare(name: &str, few: Arc<dyn Backend>, many: Arc<dyn Backend>, gran
         .map(|(few, many)| many.div_duration_f64(*few))
         .collect();
     ratios.sort_by(f64::total_cmp);
-    println!(
+    eprintln!(
         "{name}: a question takes {:?} with {FEW} grants, {:?} with {grants}: {:.2} times as long (filled in {filled:.0?})",
         median(times),
         median(times_of_many),

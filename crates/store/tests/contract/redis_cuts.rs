@@ -119,7 +119,7 @@ async fn cut_a_call<T>(
         }
     }
     assert!(answered >= 10, "uncut ones are answered: {answered}");
-    println!("{answered} answered, {failed} not");
+    eprintln!("{answered} answered, {failed} not");
 }
 
 /// A proxy of its own, and a store behind it that uses keys of its own.
@@ -184,7 +184,7 @@ async fn a_question_that_is_cut_off_gets_no_wrong_answer() {
         let (proxy, backend) = filled("m:").await;
         let call = async || backend.index_members(&Index::Clients, None, 9, NOW).await;
         cut_a_call(&proxy, 1, call, async |names: Vec<String>| {
-            assert_eq!(names, ["one"])
+            assert_eq!(names, ["one"]);
         })
         .await;
     };

@@ -201,7 +201,7 @@ async fn survive(
         .await
         .unwrap();
     }
-    println!("the traffic went on after {:?}", started.elapsed());
+    eprintln!("the traffic went on after {:?}", started.elapsed());
     assert!(
         traffic.refusals.load(Ordering::SeqCst) > 0,
         "nothing was noticed: was it struck?"
