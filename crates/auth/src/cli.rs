@@ -149,7 +149,9 @@ fn print(text: &str) {
     println!("{}", text.trim_end());
 }
 
-fn reference() -> Reference {
+/// Every setting in words.
+#[must_use]
+pub fn reference() -> Reference {
     Reference::new::<Config>("mcp-auth", SECTION, SETTINGS, FILE_KEYS)
 }
 

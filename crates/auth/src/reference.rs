@@ -4,7 +4,7 @@ use chassis::metrics::{Described, Metrics};
 
 use crate::counted::Counted;
 
-pub use crate::cli::command;
+pub use crate::cli::{command, reference as settings};
 
 /// Every metric.
 #[must_use]

@@ -181,7 +181,9 @@ fn print(text: &str) {
     println!("{}", text.trim_end());
 }
 
-fn reference() -> Reference {
+/// Every setting in words.
+#[must_use]
+pub fn reference() -> Reference {
     Reference::new::<Config>("mcp-proxy", SECTION, SETTINGS, FILE_KEYS)
 }
 

@@ -6,6 +6,8 @@ use clap::CommandFactory as _;
 use crate::cli::Cli;
 use crate::metrics::{Counted, Replication};
 
+pub use crate::app::reference as settings;
+
 /// The command line.
 #[must_use]
 pub fn command() -> clap::Command {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod commands;
+mod configuration;
 mod endpoints;
 mod errors;
 mod metrics;
@@ -20,6 +21,7 @@ pub struct Page {
 #[must_use]
 pub fn pages() -> Vec<Page> {
     vec![
+        page("configuration.md", &configuration::page()),
         page("endpoints.md", &endpoints::page()),
         page("errors.md", &errors::page()),
         page("metrics.md", &metrics::page()),
