@@ -66,7 +66,7 @@ STACK = {
 BY_SCRIPTS = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET", "OIDC_CLIENT_SECRET", "TOOLBOX_IMAGE")
 # What the stack decides itself. A setting of mcp-auth is here, or in a section.
 FIXED = {
-    "mcp-auth": {"HOST", "PORT", "PRIVATE_HOST", "PRIVATE_PORT", "ADDRESS_FILE", "STORE", "STORE_PATH", "REDIS_URL",
+    "mcp-auth": {"HOST", "PORT", "PRIVATE_HOST", "PRIVATE_PORT", "ADDRESS_FILE", "STORE", "STORE_PATH", "STORE_FREE_SPACE", "REDIS_URL",
                  "REDIS_SENTINEL_PASSWORD", "REDIS_PREFIX"},
     # Also what is a matter of one MCP server: `environment:` of its block.
     "mcp-proxy": {

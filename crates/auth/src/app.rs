@@ -22,7 +22,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::admin::token::AdminTokens;
 use crate::client_document::{ClientDocuments, Internet, Network};
+use crate::clock_check::ClockCheck;
 use crate::counted::Counted;
+use crate::disk::Disk;
 use crate::flow::decisions::Decisions;
 use crate::idp::IdentityProvider;
 use crate::idp::directory::Directory;
@@ -115,6 +117,7 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let disk = Disk::of_store(&settings.store, settings.free_space);
         let is_shared = matches!(settings.store, StoreSettings::Redis { .. });
         let metrics = Metrics::new("mcp_auth");
         let counted = Counted::new(&metrics);
@@ -138,26 +141,23 @@ impl App {
         let admin_tokens = AdminTokens::new(&settings.keys.secret, settings.keys.previous.as_ref());
         let keys = Arc::new(Keys::load(&settings.keys, surroundings).await?);
         tokio::spawn(Arc::clone(&keys).follow(key_feed));
+        let clock_check = ClockCheck::begin(
+            store.clone(),
+            Arc::clone(&clock),
+            readiness.latch("clock"),
+            counted.clone(),
+        )
+        .await;
+        tokio::spawn(clock_check.follow());
         tokio::spawn(show(
             Arc::clone(&keys),
             decisions.clone(),
             connected,
             Arc::clone(&clock),
             counted.clone(),
+            disk.clone(),
         ));
-        {
-            let store = store.clone();
-            readiness.check("store", move || {
-                let store = store.clone();
-                async move {
-                    store
-                        .backend()
-                        .ping()
-                        .await
-                        .map_err(|error| error.to_string())
-                }
-            });
-        }
+        add_checks(&readiness, &store, disk);
         let documents = ClientDocuments::new(
             settings.documents,
             settings.sites.clone(),
@@ -331,6 +331,24 @@ impl App {
     }
 }
 
+/// What readiness asks each time.
+fn add_checks(readiness: &Readiness, store: &Store, disk: Option<Disk>) {
+    let store = store.clone();
+    readiness.check("store", move || {
+        let store = store.clone();
+        async move {
+            store
+                .backend()
+                .ping()
+                .await
+                .map_err(|error| error.to_string())
+        }
+    });
+    if let Some(disk) = disk {
+        readiness.watch("disk", move || std::future::ready(disk.complaint()));
+    }
+}
+
 pub(crate) async fn open_store(settings: StoreSettings) -> anyhow::Result<Arc<dyn Backend>> {
     Ok(match settings {
         StoreSettings::Memory => Arc::new(MemoryBackend::new()),
@@ -359,10 +377,23 @@ async fn sweep(store: Store, clock: Arc<dyn Clock>, shutdown: Shutdown) {
             () = shutdown.soft().cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {}
         }
-        match store.backend().sweep(clock.now(), SWEEP_LIMIT).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::debug!(removed, "removed expired records"),
-            Err(error) => tracing::warn!(%error, "expired records could not be removed"),
+        // As many bites as there are: a store must not grow because more ends in a minute than one bite takes.
+        let mut removed = 0;
+        loop {
+            match store.backend().sweep(clock.now(), SWEEP_LIMIT).await {
+                Ok(0) => break,
+                Ok(some) => removed += some,
+                Err(error) => {
+                    tracing::warn!(%error, "expired records could not be removed");
+                    break;
+                }
+            }
+            if shutdown.soft().is_cancelled() {
+                return;
+            }
+        }
+        if removed > 0 {
+            tracing::debug!(removed, "removed expired records");
         }
     }
 }
@@ -374,13 +405,30 @@ async fn show(
     connected: watch::Receiver<bool>,
     clock: Arc<dyn Clock>,
     counted: Counted,
+    disk: Option<Disk>,
 ) {
+    let mut was_low = false;
     let mut ticks = tokio::time::interval(SHOW_EVERY);
     loop {
         ticks.tick().await;
         let remembered = i64::try_from(decisions.len()).unwrap_or(i64::MAX);
         counted.decisions.set(remembered);
         counted.events_arrive.set(i64::from(*connected.borrow()));
+        if let Some(disk) = &disk {
+            let free = disk.free().unwrap_or_default();
+            counted
+                .disk_free
+                .set(i64::try_from(free).unwrap_or(i64::MAX));
+            let complaint = disk.complaint();
+            let is_low = complaint.is_err();
+            counted.disk_low.set(i64::from(is_low));
+            if let Err(complaint) = complaint
+                && !was_low
+            {
+                tracing::warn!("{complaint}");
+            }
+            was_low = is_low;
+        }
         let infos = keys.infos();
         counted
             .keys

@@ -66,7 +66,7 @@ section! {
     /// The private listener: health and metrics.
     Private { host: String = "127.0.0.1".to_owned(), port: u16 = 9000 }
     /// Which store.
-    StoreConfig { kind: String = "redb".to_owned(), path: PathBuf = PathBuf::from("auth.redb") }
+    StoreConfig { kind: String = "redb".to_owned(), path: PathBuf = PathBuf::from("auth.redb"), free_space: u64 = 64 }
     /// Redis or Valkey.
     Redis {
         url: String = "redis://127.0.0.1:6379".to_owned(),
@@ -276,6 +276,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("ADDRESS_FILE", "address_file", "a file into which the addresses are written once the service listens"),
     Setting::text("STORE", "store.kind", "where state is kept: redb (one file), redis, or memory (lost at the end)"),
     Setting::text("STORE_PATH", "store.path", "the file of the redb store"),
+    Setting::integer("STORE_FREE_SPACE", "store.free_space", "with less room than so many MiB on the disk of the file, /health/ready says degraded (and still 200)"),
     Setting::text("REDIS_URL", "redis.url", "redis://HOST:PORT; redis+sentinel://HOST:PORT,HOST:PORT/NAME; redis+cluster://HOST:PORT,HOST:PORT; rediss for TLS").example("redis://redis:6379"),
     Setting::text("REDIS_PASSWORD", "redis.password", "password of Redis").secret().how("Make one with: openssl rand -hex 32"),
     Setting::text("REDIS_SENTINEL_PASSWORD", "redis.sentinel_password", "password of the Sentinels, if they have one").secret(),

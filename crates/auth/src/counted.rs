@@ -1,6 +1,7 @@
 //! What is counted, for `/metrics`. Labels come from closed sets: never a person, a client, a path or anything else that
 //! somebody outside can choose.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use chassis::metrics::Metrics;
@@ -70,6 +71,12 @@ pub(crate) struct Counted {
     pub(crate) keys: Gauge,
     /// For how many seconds the current signing key has signed.
     pub(crate) key_age: Gauge,
+    /// By how many seconds this machine is ahead of the server of the store whose clock differs most.
+    pub(crate) clock_offset: Gauge<f64, AtomicU64>,
+    /// Bytes that are free for the store file; absent without one.
+    pub(crate) disk_free: Gauge,
+    /// 1 while fewer are free than should be.
+    pub(crate) disk_low: Gauge,
     /// Decisions of `/verify` that are remembered.
     pub(crate) decisions: Gauge,
 }
@@ -94,6 +101,9 @@ impl Counted {
             events_arrive: Gauge::default(),
             keys: Gauge::default(),
             key_age: Gauge::default(),
+            clock_offset: Gauge::default(),
+            disk_free: Gauge::default(),
+            disk_low: Gauge::default(),
             decisions: Gauge::default(),
         };
         metrics.register("auth_verify", "Answers of /verify by outcome; `remembered` are the 200s without a question to the store", counted.verify.clone());
@@ -131,6 +141,21 @@ impl Counted {
             "auth_store_errors",
             "Operations that the store did not do",
             counted.store_errors.clone(),
+        );
+        metrics.register(
+            "auth_store_free_bytes",
+            "Room on the disk of the store file; 0 where there is no such file",
+            counted.disk_free.clone(),
+        );
+        metrics.register(
+            "auth_store_degraded",
+            "1 while there is less room on the disk of the store file than STORE_FREE_SPACE",
+            counted.disk_low.clone(),
+        );
+        metrics.register(
+            "auth_clock_offset_seconds",
+            "By how much this machine is ahead of the clock of Redis; 0 while there is none",
+            counted.clock_offset.clone(),
         );
         metrics.register(
             "auth_store_events_arrive",

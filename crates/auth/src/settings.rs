@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     /// How long a stopping service still accepts.
     pub(crate) drain: Duration,
     pub(crate) store: StoreSettings,
+    /// How many MiB should be free for the store file.
+    pub(crate) free_space: u64,
     pub(crate) provider: ProviderSettings,
     /// Who may do what; may change while the service runs.
     pub(crate) rules: Rules,
@@ -120,6 +122,7 @@ impl Settings {
             address_file: config.address_file.clone(),
             drain: drain(loaded)?,
             store: store(loaded)?,
+            free_space: config.store.free_space,
             provider,
             keys,
             people: people::people(loaded)?,

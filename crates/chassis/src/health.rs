@@ -35,8 +35,17 @@ pub struct Readiness(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     latches: Mutex<BTreeMap<&'static str, Outcome>>,
-    checks: Mutex<Vec<(&'static str, Arc<Ask>)>>,
+    checks: Mutex<Vec<(&'static str, Weight, Arc<Ask>)>>,
     stopping: AtomicBool,
+}
+
+/// What a bad answer means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// No work may be sent here.
+    NotReady,
+    /// Somebody should look, but the work is done.
+    Degraded,
 }
 
 impl fmt::Debug for Readiness {
@@ -69,11 +78,28 @@ impl Readiness {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
+        self.add(name, Weight::NotReady, ask);
+    }
+
+    /// Adds a question whose answer changes nothing about being ready: an error is told as degraded, for whoever looks.
+    pub fn watch<F, Fut>(&self, name: &'static str, ask: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.add(name, Weight::Degraded, ask);
+    }
+
+    fn add<F, Fut>(&self, name: &'static str, weight: Weight, ask: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
         self.0
             .checks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((name, Arc::new(move || Box::pin(ask()))));
+            .push((name, weight, Arc::new(move || Box::pin(ask()))));
     }
 
     /// Says that the service is ending: it is never ready again, so that no new work is sent to it.
@@ -98,20 +124,28 @@ impl Readiness {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut answers = tokio::task::JoinSet::new();
-        for (name, ask) in asked {
+        for (name, weight, ask) in asked {
             answers.spawn(async move {
                 let outcome = tokio::time::timeout(CHECK_LIMIT, ask())
                     .await
                     .unwrap_or_else(|_| {
                         Err(format!("no answer within {} s", CHECK_LIMIT.as_secs()))
                     });
-                Check::new(name, outcome)
+                match weight {
+                    Weight::NotReady => Check::new(name, outcome),
+                    Weight::Degraded => Check {
+                        name,
+                        problem: None,
+                        degraded: outcome.err(),
+                    },
+                }
             });
         }
         while let Some(answer) = answers.join_next().await {
             checks.push(answer.unwrap_or_else(|error| Check {
                 name: "check",
                 problem: Some(error.to_string()),
+                degraded: None,
             }));
         }
         if self.0.stopping.load(Ordering::Acquire) {
@@ -170,6 +204,9 @@ pub struct Check {
     /// Why it is not ready; absent if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// What somebody should look at although it is ready; absent if there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
 }
 
 impl Check {
@@ -177,6 +214,7 @@ impl Check {
         Self {
             name,
             problem: outcome.err(),
+            degraded: None,
         }
     }
 }
@@ -273,6 +311,18 @@ mod tests {
                 Check::new("store", Ok(())),
                 Check::new("upstream", Err("no answer within 1 s".to_owned())),
             ]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_degraded_is_ready() {
+        let readiness = Readiness::new();
+        readiness.watch("disk", || async { Err("nearly full".to_owned()) });
+        let report = readiness.report().await;
+        assert!(report.ready);
+        assert_eq!(
+            serde_json::to_string(&report).unwrap(),
+            r#"{"ready":true,"checks":[{"name":"disk","degraded":"nearly full"}]}"#
         );
     }
 
