@@ -5,8 +5,9 @@
     backup.py list
     backup.py restore [FILE] [--secret FILE] [--clear] [--dry-run]     the newest if none is named
 
-`mcp-auth backup` and `mcp-auth restore` do the work, in a container of their own beside the running ones; auth is stopped while a backup is put
-back. The signing keys of a backup are sealed with the GATEWAY_JWT_SECRET of its time: if that is another one than now, --secret names a copy.
+`mcp-auth backup` and `mcp-auth restore` do the work: the first beside the running service, which it asks where a store file is open to one process only; the
+second, and a backup while nothing runs, in a container of its own. auth is stopped while a backup is put back. The signing keys of a backup are sealed with
+the GATEWAY_JWT_SECRET of its time: if that is another one than now, --secret names a copy.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compose import ROOT, StackError, command, environment
+from compose import ROOT, StackError, command, environment, run
 from make_secrets import PLACE as SECRETS
 from make_secrets import write_mounted
 
@@ -29,6 +30,13 @@ def backups() -> list[Path]:
     return sorted(PLACE.glob("backup-*.jsonl"))
 
 
+def backup_command() -> list[str]:
+    running = run(command("ps", "--status", "running", "--quiet", "auth")).stdout.strip()
+    if running:
+        return command("exec", "-T", "auth", "mcp-auth", "backup", "-")
+    return command("run", "--rm", "--no-deps", "--no-TTY", "auth", "backup", "-")
+
+
 def save() -> None:
     PLACE.mkdir(mode=0o700, exist_ok=True)
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -36,7 +44,7 @@ def save() -> None:
     # Under its own name only when it is whole.
     partial = file.with_suffix(".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        status = subprocess.run(command("run", "--rm", "--no-deps", "--no-TTY", "auth", "backup", "-"), cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL,
+        status = subprocess.run(backup_command(), cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL,
                                 stdout=out, check=False).returncode
     if status != 0:
         partial.unlink()

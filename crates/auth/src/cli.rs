@@ -55,7 +55,7 @@ enum Command {
     HashPassword,
     /// Make a secret for a client of `[operator_clients.NAME]` and print it with its hash.
     NewClientSecret,
-    /// Write everything that is stored to a file. With STORE=redb the service must be stopped meanwhile.
+    /// Write everything that is stored to a file. A store file that is in use is asked for from the service that uses it.
     Backup {
         /// The file, made with mode 0600; - is standard output.
         file: PathBuf,
@@ -202,7 +202,10 @@ fn transfer(arguments: &Arguments, command: &Command) -> anyhow::Result<ExitCode
         .build()?;
     runtime.block_on(async {
         match command {
-            Command::Backup { file } => transfer::backup(settings, file, now).await?,
+            Command::Backup { file } => {
+                let service = || AdminClient::new(&loaded, arguments.manner.url.as_ref());
+                transfer::backup(settings, service, file, now).await?;
+            }
             Command::Restore {
                 file,
                 dry_run,

@@ -177,6 +177,12 @@ pub const PUBLIC: &[Endpoint] = &[
 /// On the private listener, with the administration token.
 pub const ADMINISTRATION: &[Endpoint] = &[
     endpoint("/admin/stats", GET, "How much there is of everything.", ""),
+    endpoint(
+        "/admin/backup",
+        GET,
+        "Everything that is stored, as the lines of a backup.",
+        "",
+    ),
     endpoint("/admin/purge", POST, "Removes what has ended.", ""),
     endpoint("/admin/keys", GET, "The signing keys and their states.", ""),
     endpoint("/admin/keys/rotate", POST, "Lets the next key sign.", ""),

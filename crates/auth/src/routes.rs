@@ -48,6 +48,7 @@ pub(crate) fn private(config: &mut ServiceConfig) {
         .wrap(from_fn(admin::guard))
         .app_data(web::QueryConfig::default().error_handler(admin::bad_query))
         .service(read("/stats").with(admin::stats))
+        .service(read("/backup").with(admin::backup))
         .service(administration("/purge").route(web::post().to(admin::purge)))
         .service(read("/keys").with(admin::keys))
         .service(administration("/keys/rotate").route(web::post().to(admin::rotate_keys)))

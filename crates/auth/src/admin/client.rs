@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use chassis::config::{ConfigError, Loaded};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -17,6 +17,9 @@ use crate::config::Config;
 
 /// How long an answer may take: a purge looks at everything.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a whole backup may take.
+const BACKUP: Duration = Duration::from_secs(3600);
 
 /// A running service.
 pub(crate) struct AdminClient {
@@ -109,6 +112,12 @@ impl AdminClient {
         }
     }
 
+    /// Everything that is stored, as the lines of a backup: as many pieces as come, however long it takes.
+    pub(crate) async fn backup(&self) -> anyhow::Result<reqwest::Response> {
+        let request = self.request(Method::GET, &["backup"], &[])?;
+        self.send(request.timeout(BACKUP)).await
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -116,6 +125,25 @@ impl AdminClient {
         query: &[(&str, String)],
         body: Option<&impl Serialize>,
     ) -> anyhow::Result<T> {
+        let mut request = self.request(method, path, query)?;
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = self.send(request).await?;
+        answer.json().await.with_context(|| {
+            format!(
+                "what answers at {} is not this version of mcp-auth",
+                self.base
+            )
+        })
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> anyhow::Result<RequestBuilder> {
         let mut url = self.base.clone();
         match url.path_segments_mut() {
             Ok(mut segments) => {
@@ -126,13 +154,14 @@ impl AdminClient {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self
+        Ok(self
             .http
             .request(method, url)
-            .bearer_auth(self.token.as_str());
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+            .bearer_auth(self.token.as_str()))
+    }
+
+    /// An answer that is a success; or what the service said instead.
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<reqwest::Response> {
         let answer = request.send().await.map_err(|error| {
             let late = if error.is_timeout() { " in time" } else { "" };
             anyhow::anyhow!(
@@ -142,12 +171,7 @@ impl AdminClient {
         })?;
         let status = answer.status();
         if status.is_success() {
-            return answer.json().await.with_context(|| {
-                format!(
-                    "what answers at {} is not this version of mcp-auth",
-                    self.base
-                )
-            });
+            return Ok(answer);
         }
         let said: serde_json::Value = answer.json().await.unwrap_or_default();
         let text = said

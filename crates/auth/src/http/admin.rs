@@ -5,12 +5,13 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
-use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::web::{Bytes, Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
 use oauth::id::{ConsentId, InvalidId};
 use oauth::{ClientId, ErrorCode, SessionId, Subject};
 use serde::{Deserialize, Serialize};
-use store::SessionFilter;
+use store::{Backup, SessionFilter};
 
 use super::error::{self, Answer, Refused};
 use super::extract;
@@ -212,6 +213,32 @@ pub(crate) struct PurgeQuery {
 
 pub(crate) async fn purge(state: Data<AppState>, query: Query<PurgeQuery>) -> Answer {
     done(administration::purge(&state, query.dry_run).await)
+}
+
+/// Bytes of a backup that are sent in one piece, about.
+const PIECE: usize = 64 * 1024;
+
+/// Everything that is stored, as the lines of a backup. Its last line has the checksum of the others, so that one that is cut
+/// off is noticed.
+pub(crate) async fn backup(state: Data<AppState>) -> HttpResponse {
+    let backup = Backup::new(state.store.clone(), state.clock.now());
+    let pieces = stream::try_unfold(backup, |mut backup| async move {
+        let mut piece = String::new();
+        while piece.len() < PIECE {
+            match backup.next_line().await {
+                Ok(Some(line)) => piece.push_str(&line),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "a backup was not finished");
+                    return Err(error);
+                }
+            }
+        }
+        Ok((!piece.is_empty()).then(|| (Bytes::from(piece), backup)))
+    });
+    error::private_json(StatusCode::OK)
+        .content_type("application/x-ndjson")
+        .streaming(pieces)
 }
 
 fn ended(outcome: Result<(), AdminError>, path: Path<String>) -> Answer {

@@ -1,7 +1,7 @@
 //! The store as a whole: backup, restore, and what the gateway that was here before left.
 //!
-//! These commands open the store themselves. A store file is open to one process at a time, so its service must be stopped
-//! for them; a Redis may be in use meanwhile.
+//! These commands open the store themselves. A store file is open to one process at a time: a backup of one that is in use is
+//! asked for from the service that uses it, and for the others that service must be stopped. A Redis may be in use meanwhile.
 
 mod backup;
 mod import;
@@ -36,7 +36,7 @@ async fn open(settings: StoreSettings, must_exist: bool, now: Timestamp) -> anyh
     }
     let backend = open_store(settings)
         .await
-        .context("the store cannot be opened for this command, which needs it for itself")?;
+        .context("the store cannot be opened for this command")?;
     let store = Store::new(backend);
     // One question, so that a store that cannot be asked is said before anything is done. (Not the one of readiness: a
     // Redis that is not fit for the service may be left by a backup.)

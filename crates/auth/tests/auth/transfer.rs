@@ -50,6 +50,41 @@ fn refuse(
     line.trim_end().to_owned()
 }
 
+/// The records of a backup, without its first and its last line.
+fn records(text: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = text.lines().skip(1).collect();
+    lines.pop();
+    lines
+}
+
+/// While the service runs it has the file, and is asked for the backup; what it said.
+async fn back_up_while_it_runs(auth: &Auth, files: &[(String, String)], here: &Path) -> String {
+    // At an address where nobody answers the command says so.
+    let nobody = format!(
+        "http://127.0.0.1:{}",
+        testkit::network::free_port().unwrap()
+    );
+    let unanswered = refuse(&["backup", "b.jsonl", "--url", &nobody], files, here, "");
+    assert!(unanswered.contains("no service answers"), "{unanswered}");
+    assert!(!here.join("b.jsonl").exists());
+    let url = format!("http://{}", auth.private);
+    let printed = succeed(&["backup", "-", "--url", &url], files, here, "");
+    assert_eq!(
+        succeed(&["backup", "running.jsonl", "--url", &url], files, here, ""),
+        ""
+    );
+    let written = std::fs::read_to_string(here.join("running.jsonl")).unwrap();
+    assert_eq!(records(&printed), records(&written));
+    assert!(
+        written.lines().last().unwrap().contains("sha256"),
+        "{written}"
+    );
+    let anybody = testkit::network::http_client().unwrap();
+    let refused = answer(anybody.get(format!("{url}/admin/backup"))).await;
+    assert_eq!(refused.status, 401);
+    written
+}
+
 /// Out of a store file into Redis: what lived lives on, what was spent or revoked stays so.
 #[tokio::test]
 async fn a_backup_moves_everything_to_another_store() {
@@ -69,9 +104,7 @@ async fn a_backup_moves_everything_to_another_store() {
     let unspent = code(&auth, &client.id).await;
 
     let (here, files) = (auth.directory().to_owned(), settings(&FILE));
-    let in_use = refuse(&["backup", "b.jsonl"], &files, &here, "");
-    assert!(in_use.contains("in use by another process"), "{in_use}");
-    assert!(!here.join("b.jsonl").exists());
+    let running = back_up_while_it_runs(&auth, &files, &here).await;
     auth.kill().await;
     assert_eq!(succeed(&["backup", "b.jsonl"], &files, &here, ""), "");
     let mode = std::fs::metadata(here.join("b.jsonl"))
@@ -86,6 +119,8 @@ async fn a_backup_moves_everything_to_another_store() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
     let text = std::fs::read_to_string(here.join("b.jsonl")).unwrap();
+    // Nothing happened in between, so that it is the same but for its instant.
+    assert_eq!(records(&running), records(&text));
     for secret in [
         &first.access,
         &first.refresh,
