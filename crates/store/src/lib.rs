@@ -12,6 +12,8 @@ mod counters;
 mod devices;
 mod embedded;
 mod encoding;
+#[cfg(test)]
+mod forms;
 mod keys;
 mod memory;
 mod people;

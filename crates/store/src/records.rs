@@ -267,7 +267,7 @@ struct Read<'a> {
     record: &'a RawValue,
 }
 
-fn encode<T: StoredRecord>(
+pub(crate) fn encode<T: StoredRecord>(
     key: &Key,
     value: &T,
     expires_at: Option<Timestamp>,
