@@ -30,6 +30,11 @@ async fn a_person_signs_in_with_the_keyboard_alone_and_without_scripts() -> Resu
     let consent = chromium.open(&url).await?;
     let client = chromium.redirect_uri.authority().to_owned();
     assert_eq!(consent.largest, client, "where the answer goes");
+    let offered = chromium.press("Tab").await?;
+    assert!(
+        focus(&offered).starts_with("Do not ask again"),
+        "{offered:?}"
+    );
     assert_eq!(focus(&chromium.press("Tab").await?), "Allow, and sign in");
     assert_eq!(focus(&chromium.press("Tab").await?), "Refuse");
     chromium.press("Shift+Tab").await?;
