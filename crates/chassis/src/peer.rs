@@ -32,28 +32,47 @@ const PRIVATE: [&str; 8] = [
 /// An IPv6 customer has a /64 at least, so an address of it alone says nothing.
 const IPV6_PREFIX: u8 = 64;
 
+/// Networks, and addresses as networks of one. An IPv4 address is the same however it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Adds a network such as `10.0.0.0/8`, or an address. `false` if the text is neither.
+    #[must_use]
+    pub fn add(&mut self, text: &str) -> bool {
+        let network = text.parse::<IpNet>().ok();
+        let address = || Some(IpNet::from(text.parse::<IpAddr>().ok()?.to_canonical()));
+        let network = network.or_else(address);
+        self.0.extend(network);
+        network.is_some()
+    }
+
+    /// Whether this address is in one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
 /// Proxies whose headers about the client are believed. Give it to `App::app_data`; without it nobody is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies(Networks);
 
 impl TrustedProxies {
     /// Reads a list as [`TRUSTED_PROXIES`] describes it. The error is the entry that is wrong.
     pub fn parse<Entry: AsRef<str>>(entries: &[Entry]) -> Result<Self, String> {
-        let mut networks = Vec::new();
+        let mut networks = Networks::default();
         for entry in entries {
             let entry = entry.as_ref().trim();
             match entry {
                 "private" => {
-                    networks.extend(PRIVATE.iter().filter_map(|text| text.parse::<IpNet>().ok()));
+                    let private = PRIVATE.iter().filter_map(|text| text.parse::<IpNet>().ok());
+                    networks.0.extend(private);
                 }
                 "off" if entries.len() == 1 => {}
-                _ => {
-                    let network = entry
-                        .parse::<IpNet>()
-                        .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from))
-                        .map_err(|_| entry.to_owned())?;
-                    networks.push(network);
-                }
+                _ if networks.add(entry) => {}
+                _ => return Err(entry.to_owned()),
             }
         }
         Ok(Self(networks))
@@ -62,8 +81,7 @@ impl TrustedProxies {
     /// Whether this address is one of them.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.0.contains(address)
     }
 
     /// Whether what this request says about its client is believed.
