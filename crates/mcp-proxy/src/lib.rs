@@ -21,6 +21,7 @@ pub mod reference;
 pub mod replay;
 pub mod replicas;
 pub mod request_id;
+pub mod resolver;
 pub mod resources;
 pub mod routes;
 pub mod session;

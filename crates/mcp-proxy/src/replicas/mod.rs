@@ -76,7 +76,7 @@ impl Replicas {
     ) -> Result<Self, getrandom::Error> {
         Ok(Self {
             name: Name::generate()?,
-            peers: Peers::new(places),
+            peers: Peers::new(places, &runtime),
             client: Client::new(runtime),
             counted,
             in_flight: Arc::default(),

@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use tokio::net::lookup_host;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::client::{Asked, Client};
 use super::name::{Name, Tag};
+use crate::resolver::Resolver;
 
 /// How often it is looked who is there.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
 /// The least time between two looks. Whoever asks for an unknown process meanwhile waits for the next one.
 const GAP: Duration = Duration::from_millis(250);
-/// How long a name may take to be resolved.
-const RESOLVE: Duration = Duration::from_secs(2);
 /// Replicas that are known at most.
 const MOST: usize = 64;
 
@@ -37,26 +36,18 @@ pub struct Peer {
 /// The other replicas.
 #[derive(Debug)]
 pub(super) struct Peers {
-    places: Vec<String>,
+    /// Where there may be one. What is found there is asked for its name each time, so that addresses of before cannot be
+    /// anybody else's.
+    places: Resolver,
     known: ArcSwap<HashMap<Tag, Peer>>,
-    looking: Mutex<Looking>,
-}
-
-/// What is remembered from look to look; held while one is under way.
-#[derive(Debug, Default)]
-struct Looking {
-    /// When the last look that came to its end began.
-    begun: Option<Instant>,
-    /// The addresses of each place, as far as they could be resolved.
-    addresses: HashMap<String, Vec<SocketAddr>>,
-    /// Places that could not be resolved last time: told once.
-    unresolved: Vec<String>,
+    /// When the last look that came to its end began; held while one is under way.
+    looking: Mutex<Option<Instant>>,
 }
 
 impl Peers {
-    pub(super) fn new(places: Vec<String>) -> Self {
+    pub(super) fn new(places: Vec<String>, runtime: &Handle) -> Self {
         Self {
-            places,
+            places: Resolver::start("REPLICAS", places, GAP, runtime),
             known: ArcSwap::default(),
             looking: Mutex::default(),
         }
@@ -108,18 +99,14 @@ impl Peers {
     pub(super) async fn look(&self, client: &Client, own: &Name) {
         let asked = Instant::now();
         let mut looking = self.looking.lock().await;
-        if looking.begun.is_some_and(|begun| begun >= asked) {
+        if looking.is_some_and(|begun| begun >= asked) {
             return;
         }
-        if let Some(begun) = looking.begun {
+        if let Some(begun) = *looking {
             sleep_until(begun + GAP).await;
         }
         let begun = Instant::now();
-        self.resolve(&mut looking).await;
-        let mut addresses: Vec<SocketAddr> =
-            looking.addresses.values().flatten().copied().collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+        let mut addresses = self.places.again().await.to_vec();
         if addresses.len() > MOST {
             warn!(
                 found = addresses.len(),
@@ -130,30 +117,7 @@ impl Peers {
         }
         let answers = join_all(addresses.iter().map(|address| client.ask(*address))).await;
         self.note(own, addresses.into_iter().zip(answers));
-        looking.begun = Some(begun);
-    }
-
-    async fn resolve(&self, looking: &mut Looking) {
-        for place in &self.places {
-            let found = match timeout(RESOLVE, lookup_host(place)).await {
-                Ok(Ok(found)) => Ok(found.collect()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err("no answer in time".to_owned()),
-            };
-            let told = looking.unresolved.contains(place);
-            match found {
-                Ok(found) => {
-                    looking.addresses.insert(place.clone(), found);
-                    looking.unresolved.retain(|unresolved| unresolved != place);
-                }
-                // The addresses of before are asked for their names again, so that they cannot be anybody else's.
-                Err(error) if !told => {
-                    warn!(%place, error, "a place in REPLICAS cannot be resolved");
-                    looking.unresolved.push(place.clone());
-                }
-                Err(_) => {}
-            }
-        }
+        *looking = Some(begun);
     }
 
     fn note(&self, own: &Name, answers: impl Iterator<Item = (SocketAddr, Asked)>) {
