@@ -29,6 +29,7 @@ use crate::children::Children;
 use crate::cli::{Action, Cli, Serve};
 use crate::config::{self, Config, FILE_KEYS, SECTION, SETTINGS, validate};
 use crate::http::error::Refusal;
+use crate::http::gate::{self, Gate};
 use crate::http::named;
 use crate::http::origin::Allowed;
 use crate::metrics::Counted;
@@ -40,7 +41,7 @@ use crate::routes;
 use crate::sessions::Sessions;
 use crate::tools::reload::{InForce, Reload};
 
-use parts::{bounds, command, leases, limits, replicas, sessions};
+use parts::{bounds, command, gate, leases, limits, replicas, sessions};
 
 /// How often idle sessions and overdue calls are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -64,6 +65,8 @@ pub struct State {
     pub config: Config,
     /// The names this service is called by.
     pub allowed: Allowed,
+    /// Who may say who calls, where not everybody may.
+    pub gate: Option<Gate>,
     /// The sessions of the older revisions.
     pub sessions: Arc<Sessions>,
     /// The shared children of 2026-07-28.
@@ -254,6 +257,7 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     let stopping = CancellationToken::new();
     let state = State {
         allowed: Allowed::new(&config.allowed_hosts, &config.allowed_origins),
+        gate: gate(&config, &children)?,
         sessions: sessions(&children, &config, replica, &counted),
         pool: Arc::new(Pool::new(
             children.clone(),
@@ -384,12 +388,15 @@ async fn sweep(state: &State, stop: &CancellationToken) {
 
 fn serve(listener: TcpListener, state: Data<State>, stopping: Stopping) -> std::io::Result<Server> {
     let drains = !state.config.limits.shutdown_drain.duration().is_zero();
+    let guarded = state.gate.is_some();
     let app = move || {
         App::new()
             .app_data(state.clone())
             .app_data(stopping.clone())
             .wrap(Condition::new(drains, from_fn(give_connections_back)))
             .wrap(from_fn(named::name))
+            // The last one is the first that a request meets.
+            .wrap(Condition::new(guarded, from_fn(gate::guard)))
             .configure(routes::public)
     };
     let server = HttpServer::new(app)

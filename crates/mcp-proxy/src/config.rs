@@ -11,6 +11,7 @@ use chassis::telemetry::{LOG_FORMAT, LOG_LEVEL, LogConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::resources::ResourceLimits;
+use crate::senders::{IDENTITY_FROM, Named};
 use crate::template::Template;
 use crate::tools::rules::{RuleConfig, Rules, ToolsConfig};
 
@@ -46,6 +47,8 @@ pub const SETTINGS: &[Setting] = &[
         .example("https://app.example.com"),
     Setting::list("REPLICAS", "replicas", "The replicas of this service, this one included: host:port of each, or a name that stands for all. A request for a session of another one is handed to it")
         .example("tasks.mcp-fetch:3000"),
+    Setting::list(IDENTITY_FROM, "identity_from", "Who may send identity headers: host names, addresses and networks; a request from any other address is refused, but for one that a replica hands over. Anybody if not set")
+        .example("traefik,10.0.0.0/8"),
     Setting::boolean("REQUIRE_IDENTITY", "require_identity", "Answer only to requests with the gateway's identity headers"),
     Setting::integer("MAX_SESSIONS", "limits.sessions", "MCP server processes in all"),
     Setting::integer("MAX_SESSIONS_PER_SUBJECT", "limits.sessions_per_subject", "MCP server processes of one person"),
@@ -137,6 +140,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// The replicas of this service, this one included: `host:port` of each, or a name that stands for all.
     pub replicas: Vec<String>,
+    /// Host names, addresses and networks from which identity headers are believed; anybody's if empty.
+    pub identity_from: Vec<String>,
     /// Are the identity headers needed?
     pub require_identity: bool,
     /// The tools of those for whom no rule fits.
@@ -233,6 +238,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             replicas: Vec::new(),
+            identity_from: Vec::new(),
             require_identity: false,
             tools: ToolsConfig::default(),
             rules: Vec::new(),
@@ -340,6 +346,8 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
             return Err(loaded.invalid("replicas", wrong));
         }
     }
+    Named::parse(&config.identity_from)
+        .map_err(|wrong| loaded.invalid("identity_from", wrong.to_string()))?;
     if config.limits.shutdown_drain.get() > LONGEST_DRAIN {
         return Err(loaded.invalid("limits.shutdown_drain", "must be at most 20 seconds"));
     }

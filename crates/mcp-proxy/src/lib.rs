@@ -24,6 +24,7 @@ pub mod request_id;
 pub mod resolver;
 pub mod resources;
 pub mod routes;
+pub mod senders;
 pub mod session;
 pub mod sessions;
 pub mod spare;

@@ -34,7 +34,17 @@ impl Resolve for OnlyThisMachine {
 ///
 /// If TLS cannot be set up.
 pub fn http_client() -> Result<reqwest::Client> {
+    http_client_at(None)
+}
+
+/// [`http_client`], whose connections come from this address of this machine: all of 127.0.0.0/8 are, on Linux.
+///
+/// # Errors
+///
+/// If TLS cannot be set up.
+pub fn http_client_at(address: Option<IpAddr>) -> Result<reqwest::Client> {
     reqwest::Client::builder()
+        .local_address(address)
         .dns_resolver(Arc::new(OnlyThisMachine))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

@@ -12,9 +12,11 @@ use crate::calls::Patience;
 use crate::children::{Bounds, Children};
 use crate::command::CommandLine;
 use crate::config::{Config, child_environment};
+use crate::http::gate::Gate;
 use crate::metrics::{Counted, Replication};
 use crate::modern::translation::leases::{self, Leases};
 use crate::replicas::{Replicas, Tag};
+use crate::senders::{Named, Senders};
 use crate::session::Limits;
 use crate::sessions::{self, Sessions};
 use crate::template::Template;
@@ -48,6 +50,15 @@ pub(super) fn replicas(
     let replicas = Arc::new(replicas.context("the system gave no random bits")?);
     runtime.spawn(Arc::clone(&replicas).follow(stop.clone()));
     Ok(Some(replicas))
+}
+
+/// Who may say who calls; nobody asks where `IDENTITY_FROM` is not set.
+pub(super) fn gate(config: &Config, children: &Children) -> anyhow::Result<Option<Gate>> {
+    if config.identity_from.is_empty() {
+        return Ok(None);
+    }
+    let named = Named::parse(&config.identity_from)?;
+    Ok(Some(Gate::new(Senders::start(named, children.runtime()))))
 }
 
 pub(super) fn sessions(

@@ -22,6 +22,9 @@ const TRY_AGAIN: u64 = 5;
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The other side of the connection may not say who calls.
+    #[error("forbidden: this service answers only to its gateway")]
+    NotFromGateway,
     /// `Host` or `Origin`.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -127,7 +130,7 @@ pub enum Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFromGateway | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NoIdentity(NoIdentity::Absent) => StatusCode::UNAUTHORIZED,
             Self::NoIdentity(NoIdentity::Unusable(_)) | Self::AnswerLost => {
                 StatusCode::INTERNAL_SERVER_ERROR

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod body;
 pub mod delete;
 pub mod error;
+pub mod gate;
 pub mod get;
 pub mod hand_over;
 pub mod headers;

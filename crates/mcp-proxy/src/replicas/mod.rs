@@ -8,6 +8,7 @@ mod client;
 mod name;
 mod peers;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -120,6 +121,24 @@ impl Replicas {
         }
         self.look().await;
         known().unwrap_or(Owner::Nobody)
+    }
+
+    /// Is `name` that of a peer that answers at this address now? Whoever is there is asked if it is not known, but only
+    /// where there may be a replica at all.
+    pub async fn is_peer(&self, name: &str, address: IpAddr) -> bool {
+        if self.peers.is_name_at(name, address) {
+            return true;
+        }
+        if !self.peers.may_be_at(address).await {
+            return false;
+        }
+        self.look().await;
+        self.peers.is_name_at(name, address)
+    }
+
+    /// Does `REPLICAS` stand for this address now?
+    pub async fn may_be_at(&self, address: IpAddr) -> bool {
+        self.peers.may_be_at(address).await
     }
 
     /// Nobody listens any more where this peer was.

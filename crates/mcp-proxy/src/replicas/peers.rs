@@ -1,7 +1,7 @@
 //! Who the other replicas are now: the addresses behind the configured places, each asked for its name.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::client::{Asked, Client};
 use super::name::{Name, Tag};
-use crate::resolver::Resolver;
+use crate::resolver::{Resolver, has};
 
 /// How often it is looked who is there.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
@@ -64,6 +64,19 @@ impl Peers {
     /// Is this the name of a peer?
     pub(super) fn is_name(&self, text: &str) -> bool {
         Name::parse(text).is_some_and(|name| self.known.load().contains_key(&name.tag()))
+    }
+
+    /// Is this the name of a peer that answers at this address?
+    pub(super) fn is_name_at(&self, text: &str, address: IpAddr) -> bool {
+        let known = self.known.load();
+        Name::parse(text)
+            .and_then(|name| known.get(&name.tag()))
+            .is_some_and(|peer| has(&[peer.address], address))
+    }
+
+    /// Do the places stand for this address? They are resolved again if they did not.
+    pub(super) async fn may_be_at(&self, address: IpAddr) -> bool {
+        has(&self.places.addresses(), address) || has(&self.places.again().await, address)
     }
 
     /// Takes a peer out until it answers again.

@@ -162,6 +162,12 @@ impl Event {
 }
 
 impl Bridge {
+    /// From now on its client calls from this address of this machine.
+    pub(crate) fn called_from(&mut self, address: &str) {
+        let address = address.parse().unwrap();
+        self.http = testkit::network::http_client_at(Some(address)).unwrap();
+    }
+
     pub(crate) async fn readiness(&self) -> u16 {
         let url = format!("http://{}/health/ready", self.private);
         self.http

@@ -26,6 +26,7 @@ mod input_required;
 mod limits;
 mod log;
 mod replicas;
+mod senders;
 mod sessions;
 mod sharing;
 mod spare;

@@ -29,7 +29,7 @@ const BEN: [(&str, &str); 4] = [
 ];
 
 /// Two replicas, made by the same recipe.
-async fn two(recipe: impl Fn() -> Setup) -> (Bridge, Bridge) {
+pub(crate) async fn two(recipe: impl Fn() -> Setup) -> (Bridge, Bridge) {
     let ports = [free_port().unwrap(), free_port().unwrap()];
     let list = places(&ports);
     let replica = |port| recipe().on(port).with("REPLICAS", &list).ready();
