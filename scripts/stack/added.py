@@ -57,6 +57,7 @@ def service(name: str, options: argparse.Namespace) -> dict:
         "ALLOWED_HOSTS": "*.${DOMAIN}",
         "ALLOWED_ORIGINS": "${MCP_CORS_ORIGINS:-}",
         "REQUIRE_IDENTITY": "true",
+        "IDENTITY_FROM": "traefik",
         "LOG_LEVEL": "${LOG_LEVEL:-info}",
     }
     if options.env:

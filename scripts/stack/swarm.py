@@ -114,6 +114,8 @@ def service(name: str, made: dict, empty: set[str]) -> dict:
     if is_proxy(name, entry):
         # `tasks.` stands for the addresses of all replicas, whatever their number.
         variables |= {"REPLICAS": f"tasks.{name}:{PORT}", "SHUTDOWN_DRAIN": str(DRAIN)}
+        if variables.get("IDENTITY_FROM") == "traefik":
+            variables["IDENTITY_FROM"] = "tasks.traefik"
         out["stop_grace_period"] = STOP
     if labels:
         labels[f"traefik.http.services.{name}.loadbalancer.server.port"] = PORT

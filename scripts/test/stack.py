@@ -70,6 +70,14 @@ def added_and_removed(stack: Stack) -> None:
     run(["docker", "volume", "rm", f"{PROJECT}_mcp-notes"])
 
 
+def neighbours_are_strangers(stack: Stack) -> None:
+    """Code in the container of one server cannot call another in somebody's name; what Traefik sends is believed."""
+    claims = [part for name in ("Subject", "Login", "Client", "Scope") for part in ("-H", f"X-Auth-{name}: somebody")]
+    for source, status in (("mcp-time", "403"), ("mcp-fetch", "403"), ("traefik", "404")):
+        said = stack.just("exec", source, "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: localhost", *claims, "http://mcp-fetch:3000/elsewhere")
+        assert said.strip().endswith(status), (source, said)
+
+
 def unguarded_is_found(stack: Stack, place: Path) -> None:
     """A route without its guard would be open to everybody: the check says so."""
     hole = place / "hole.yml"
@@ -144,6 +152,7 @@ def checks(stack: Stack, done: Checks, place: Path) -> None:
     done.check("just token: a person agrees once", device.a_person_agrees_once, stack.environment, stack.port, stack.password, place)
     done.check("just logs auth -n 5", logs_of_one, stack)
     done.check("Traefik logs no warning and no error", traefik_is_content, stack)
+    done.check("neighbours are strangers", neighbours_are_strangers, stack)
     done.check("just add, just remove", added_and_removed, stack)
     done.check("just diagnostic-bundle holds no secret", bundle_has_no_secret, stack, place)
     done.check("a killed service is back", recovery.killed, stack)
