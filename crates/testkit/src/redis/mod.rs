@@ -5,6 +5,7 @@ mod cluster;
 mod sentinel;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::process::{Child, Command};
 
 pub use self::cluster::RedisCluster;
 pub use self::sentinel::RedisSentinels;
-use crate::{network, wait};
+use crate::{binaries, network, wait};
 
 /// How long a server may take to answer. It takes some 20 ms on an idle machine.
 const START: Duration = Duration::from_secs(10);
@@ -36,6 +37,14 @@ impl Program {
         match self {
             Self::Redis | Self::Sentinel => "redis-server",
             Self::Valkey => "valkey-server",
+        }
+    }
+
+    /// Redis is on the PATH; Valkey is where `scripts/tools.py` puts it.
+    fn path(self) -> PathBuf {
+        match self {
+            Self::Redis | Self::Sentinel => self.name().into(),
+            Self::Valkey => binaries::tools().join("bin").join(self.name()),
         }
     }
 
@@ -143,7 +152,7 @@ impl RedisServer {
         if !file.exists() || self.program != Program::Sentinel {
             std::fs::write(&file, self.configuration()).context("the configuration of Redis")?;
         }
-        let mut command = Command::new(self.program.name());
+        let mut command = Command::new(self.program.path());
         command.arg(file);
         if self.program == Program::Sentinel {
             command.arg("--sentinel");
