@@ -178,6 +178,9 @@ fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .build()?;
     let traces = Traces::from_environment("mcp-auth", source.environment(), runtime.handle())?;
     chassis::telemetry::init(&loaded.config.log, traces.as_ref().map(Traces::layer))?;
+    if let Err(error) = chassis::open_files::allow_most() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
     let requests = traces.as_ref().map(Traces::traced);
     let ended = runtime.block_on(async {
         let app = App::build(settings).await?;

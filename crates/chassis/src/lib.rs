@@ -6,6 +6,7 @@ pub mod health;
 pub mod identity;
 pub mod listen;
 pub mod metrics;
+pub mod open_files;
 pub mod peer;
 pub mod private;
 pub mod shutdown;

@@ -55,6 +55,27 @@ async fn a_head_that_does_not_come_is_given_up_after_five_seconds() {
     assert_eq!(raw::status(&said), 408, "{said}");
 }
 
+/// A shell and many containers allow 1024 open files at first, and a balancer keeps more connections than that.
+#[tokio::test]
+async fn more_connections_are_answered_than_files_were_allowed_at_first() {
+    let few = 100;
+    let auth = Auth::start_with_few_files(few).await;
+    let mut connections = Vec::new();
+    for _ in 0..2 * few {
+        let mut stream = TcpStream::connect(auth.public).await.unwrap();
+        let request = b"GET /health HTTP/1.1\r\nHost: auth\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut start = [0; 15];
+        let read = stream.read_exact(&mut start);
+        tokio::time::timeout(testkit::wait::PATIENCE, read)
+            .await
+            .expect("an answer")
+            .unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200 OK");
+        connections.push(stream);
+    }
+}
+
 /// Resident memory of the service in bytes.
 pub(crate) async fn memory(auth: &Auth) -> u64 {
     let http = testkit::network::http_client().unwrap();

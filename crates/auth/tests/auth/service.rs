@@ -73,12 +73,32 @@ impl Auth {
         std::fs::write(path, file).unwrap();
     }
 
+    /// Starts as from a shell in which only so many files may be open at first.
+    pub(crate) async fn start_with_few_files(files: usize) -> Self {
+        let program = Command::new("auth", "sh")
+            .args(["-c", "ulimit -Sn \"$1\" && exec \"$0\""])
+            .args([env!("CARGO_BIN_EXE_mcp-auth"), &files.to_string()]);
+        Self::start_program(program, tempfile::tempdir().unwrap(), settings(&[])).await
+    }
+
     async fn start_in(directory: TempDir, settings: Vec<(String, String)>) -> Self {
+        let program = Command::new("auth", env!("CARGO_BIN_EXE_mcp-auth"));
+        Self::start_program(program, directory, settings).await
+    }
+
+    async fn start_program(
+        program: Command,
+        directory: TempDir,
+        settings: Vec<(String, String)>,
+    ) -> Self {
         let logs = Logs::default();
         let address_file = directory.path().join("address");
         // The file of an earlier start would be taken for this one's.
         let _ = std::fs::remove_file(&address_file);
-        let mut process = command(directory.path(), &settings)
+        let mut process = settings
+            .iter()
+            .fold(program, |program, (name, value)| program.env(name, value))
+            .current_dir(directory.path())
             .env("ADDRESS_FILE", &address_file)
             .start(&logs)
             .unwrap();
@@ -239,13 +259,6 @@ pub(crate) fn cheap_hash() -> String {
         .hash_password(PASSWORD.as_bytes())
         .unwrap()
         .to_string()
-}
-
-fn command(directory: &Path, settings: &[(String, String)]) -> Command {
-    let command = Command::new("auth", env!("CARGO_BIN_EXE_mcp-auth")).current_dir(directory);
-    settings
-        .iter()
-        .fold(command, |command, (name, value)| command.env(name, value))
 }
 
 /// Runs a command of `mcp-auth` to its end with exactly these settings.
