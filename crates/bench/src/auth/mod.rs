@@ -61,6 +61,8 @@ pub struct Settings {
     pub public_port: u16,
     /// The private listener.
     pub private_port: u16,
+    /// Answers of `/verify` that may wait for the store at once, if not as many as usual.
+    pub verify_in_flight: Option<usize>,
     directory: TempDir,
     password_hash: String,
 }
@@ -78,6 +80,7 @@ impl Settings {
             store: store.clone(),
             public_port: free_port()?,
             private_port: free_port()?,
+            verify_in_flight: None,
             directory,
             password_hash: tokens::password_hash()?,
         })
@@ -104,9 +107,14 @@ impl Settings {
             .env("GATEWAY_JWT_SECRET", JWT_SECRET)
             .env("IDENTITY_PROVIDER", "local")
             .env("LOCAL_USERS", format!("{USERNAME}:{}", self.password_hash))
-            .env("SHUTDOWN_DRAIN", "0");
+            .env("SHUTDOWN_DRAIN", "0")
+            // More than a large store has.
+            .env("MAX_CLIENTS", "1000000");
         for limit in UNLIMITED {
             command = command.env(limit, "0");
+        }
+        if let Some(limit) = self.verify_in_flight {
+            command = command.env("LIMIT_VERIFY_IN_FLIGHT", limit.to_string());
         }
         command = match &self.store {
             Store::Memory => command.env("STORE", "memory"),
