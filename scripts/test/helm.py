@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import kubernetes_validate
@@ -25,6 +26,13 @@ VALUES = ["--set", "domain=example.com", "--set", "services.time.image=registry.
           "--set", "services.time.replicas=2", "--set", "auth.settings.ALLOWED_GITHUB_USERS=octocat"]
 
 
+# What the stack's other servers need: a disk, secrets, a browser's memory, HTTP of their own.
+MORE = ["--set", "services.notes.image=registry.example.com/mcp-memory:1", "--set", "services.notes.storage=2Gi", "--set", "services.notes.secretName=notes",
+        "--set", "services.notes.sharedMemory=256Mi", "--set", "services.own.image=registry.example.com/orders:3", "--set", "services.own.proxy=false",
+        "--set", "services.own.replicas=2", "--set", "imagePullSecrets[0].name=registry", "--set", "nodeSelector.pool=mcp", "--set", "tolerations[0].key=mcp",
+        "--set", "metrics.podLabels.app=prometheus", "--set", "metrics.namespaceLabels.name=monitoring"]
+
+
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(HELM), *arguments], text=True, capture_output=True, check=False)
 
@@ -35,8 +43,16 @@ def objects(*values: str) -> list[dict]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def named(kind: str, name: str) -> dict:
-    return next(entry for entry in objects() if entry["kind"] == kind and entry["metadata"]["name"] == name)
+def named(kind: str, name: str, *values: str) -> dict:
+    return next(entry for entry in objects(*values) if entry["kind"] == kind and entry["metadata"]["name"] == name)
+
+
+def pod(name: str, *values: str) -> dict:
+    return named("Deployment", f"gateway-{name}", *values)["spec"]["template"]["spec"]
+
+
+def variables(name: str, *values: str) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in pod(name, *values)["containers"][0]["env"]}
 
 
 def lint() -> None:
@@ -62,9 +78,7 @@ def every_route_is_guarded() -> None:
 
 def secret_of_the_provider() -> None:
     for provider, variable in (("github", "GITHUB_CLIENT_SECRET_FILE"), ("oidc", "OIDC_CLIENT_SECRET_FILE"), ("local", None)):
-        found = objects("--set", f"auth.settings.IDENTITY_PROVIDER={provider}")
-        auth = next(entry for entry in found if entry["kind"] == "Deployment" and entry["metadata"]["name"].endswith("-auth"))
-        environment = {entry["name"]: entry.get("value") for entry in auth["spec"]["template"]["spec"]["containers"][0]["env"]}
+        environment = variables("auth", "--set", f"auth.settings.IDENTITY_PROVIDER={provider}")
         secrets = {name: value for name, value in environment.items() if name.endswith("_CLIENT_SECRET_FILE")}
         assert secrets == ({variable: f"/run/secrets/gateway/{provider}_client_secret"} if variable else {}), secrets
 
@@ -78,6 +92,63 @@ def same_routes_to_auth() -> None:
     chart = {path for route in named("IngressRoute", "gateway-auth")["spec"]["routes"] for path in paths(route["match"])}
     assert chart == shipped, f"only in the chart: {chart - shipped}, only in traefik/dynamic/auth.yml: {shipped - chart}"
     assert not any("/verify" in path for path in chart)
+
+
+def same_limits() -> None:
+    """Each path has the limit that it has in the stack, and the same figures are the default."""
+    shipped = yaml.safe_load((ROOT / "traefik/dynamic/auth.yml").read_text().split("  routers:\n", 1)[1])
+    wanted = {path: [name for name in router.get("middlewares", []) if name.startswith("limit-")] for router in shipped.values() for path in paths(router["rule"])}
+    made = {path: [entry["name"].removeprefix("gateway-") for entry in route.get("middlewares", []) if entry["name"].startswith("gateway-limit-")]
+            for route in named("IngressRoute", "gateway-auth")["spec"]["routes"] for path in paths(route["match"])}
+    assert made == wanted and any(wanted.values()), f"{made} instead of {wanted}"
+    text = (ROOT / "traefik/dynamic/middlewares.yml").read_text()
+    for name, variable in (("limit-register", "RATE_LIMIT_REGISTER"), ("limit-sign-in", "RATE_LIMIT_SIGN_IN")):
+        limit = named("Middleware", f"gateway-{name}")["spec"]["rateLimit"]
+        assert f'env "{variable}" | default "{limit["average"]}"' in text and limit["burst"] == limit["average"] and limit["period"] == "1m", limit
+
+
+def settings_arrive_as_written() -> None:
+    """Also large numbers, which Helm holds as floating point, nought and false; what is empty is left out."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump({"auth": {"settings": {"REFRESH_GRACE": 0, "CLIENT_DOCUMENTS": False, "REFRESH_TOKEN_LIFETIME": 2592000, "OIDC_ISSUER": ""}},
+                        "services": {"fetch": {"settings": {"MAX_MESSAGE_BYTES": 16777216, "CHILD_WARM_SPARE": True}}}}, file)
+        file.flush()
+        auth, fetch = (variables(name, "--values", file.name) for name in ("auth", "mcp-fetch"))
+    assert (auth["REFRESH_GRACE"], auth["CLIENT_DOCUMENTS"], auth["REFRESH_TOKEN_LIFETIME"]) == ("0", "false", "2592000"), auth
+    assert "OIDC_ISSUER" not in auth, auth
+    assert (fetch["MAX_MESSAGE_BYTES"], fetch["CHILD_WARM_SPARE"]) == ("16777216", "true"), fetch
+
+
+def what_other_servers_need() -> None:
+    notes, own = pod("mcp-notes", *MORE), pod("mcp-own", *MORE)
+    mounts = {entry["mountPath"]: entry["name"] for entry in notes["containers"][0]["volumeMounts"]}
+    assert set(mounts) == {"/tmp", "/data", "/dev/shm"}, mounts
+    claim = named("PersistentVolumeClaim", "gateway-mcp-notes", *MORE)
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} and claim["spec"]["resources"]["requests"]["storage"] == "2Gi", claim
+    assert named("Deployment", "gateway-mcp-notes", *MORE)["spec"]["strategy"] == {"type": "Recreate"}
+    assert notes["containers"][0]["envFrom"] == [{"secretRef": {"name": "notes"}}]
+    assert "env" not in own["containers"][0] or not own["containers"][0]["env"], own
+    assert "tcpSocket" in own["containers"][0]["readinessProbe"] and [port["name"] for port in own["containers"][0]["ports"]] == ["http"]
+    kinds = {(entry["kind"], entry["metadata"]["name"]) for entry in objects(*MORE)}
+    assert ("Service", "gateway-mcp-own-replicas") not in kinds and ("PodDisruptionBudget", "gateway-mcp-own") in kinds
+    for name in ("auth", "mcp-fetch", "mcp-notes"):
+        found = pod(name, *MORE)
+        assert (found["imagePullSecrets"], found["nodeSelector"], found["tolerations"]) == ([{"name": "registry"}], {"pool": "mcp"}, [{"key": "mcp"}]), found
+
+
+def who_reaches_whom() -> None:
+    """Traefik everything, Prometheus the private listener if it is named, auth Redis; Redis reaches nobody, a server nothing of the cluster."""
+    def ways(name: str, *values: str) -> list[tuple]:
+        return [(way["from"][0].get("podSelector", {}).get("matchLabels"), way["ports"][0]["port"]) for way in named("NetworkPolicy", name, *values)["spec"]["ingress"]]
+
+    traefik = ({"app.kubernetes.io/name": "traefik"}, "http")
+    assert ways("gateway-edge") == [traefik]
+    assert ways("gateway-edge", *MORE) == [traefik, ({"app": "prometheus"}, "private")]
+    assert ways("gateway-redis") == [({"app.kubernetes.io/name": "auth", "app.kubernetes.io/instance": "gateway"}, "redis")]
+    redis = named("NetworkPolicy", "gateway-redis")["spec"]
+    assert "Egress" in redis["policyTypes"] and not redis.get("egress")
+    servers = named("NetworkPolicy", "gateway-mcp-servers")["spec"]
+    assert servers["policyTypes"] == ["Egress"] and "10.0.0.0/8" in servers["egress"][1]["to"][0]["ipBlock"]["except"]
 
 
 def same_cors() -> None:
@@ -98,6 +169,7 @@ def hardened() -> None:
         for container in pod["containers"]:
             security = container["securityContext"]
             assert security == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}, f"{name}: {security}"
+            assert "memory" in container["resources"]["limits"] and "readinessProbe" in container, name
     assert len([entry for entry in objects() if entry["kind"] == "NetworkPolicy"]) == 4
 
 
@@ -113,10 +185,6 @@ def selectors_meet() -> None:
 
 def replicas_find_each_other() -> None:
     """More than one pod: a name for all of them, the right to talk to each other, and one that stays; alone: none of that."""
-    def variables(name: str) -> dict[str, str]:
-        container = named("Deployment", f"gateway-{name}")["spec"]["template"]["spec"]["containers"][0]
-        return {entry["name"]: entry["value"] for entry in container["env"]}
-
     every = {(entry["kind"], entry["metadata"]["name"]) for entry in objects()}
     assert variables("mcp-time")["REPLICAS"] == "gateway-mcp-time-replicas:3000"
     headless = named("Service", "gateway-mcp-time-replicas")["spec"]
@@ -130,26 +198,27 @@ def replicas_find_each_other() -> None:
     assert named("PodDisruptionBudget", "gateway-mcp-time")["spec"]["minAvailable"] == 1
     assert "REPLICAS" not in variables("mcp-fetch")
     assert not {("Service", "gateway-mcp-fetch-replicas"), ("NetworkPolicy", "gateway-mcp-fetch-replicas"), ("PodDisruptionBudget", "gateway-mcp-fetch")} & every
-    pod = named("Deployment", "gateway-mcp-time")["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] >= int(variables("mcp-time")["SHUTDOWN_DRAIN"]) + 25 + 10
+    assert pod("mcp-time")["terminationGracePeriodSeconds"] >= int(variables("mcp-time")["SHUTDOWN_DRAIN"]) + 25 + 10
 
 
 def wrong_values_are_refused() -> None:
     for wrong, named_in_error in (("services.time.replicas=0", "replicas"), ("auth.replicas=two", "replicas"), ("services.Time.image=x", "Time"),
-                                  ("auth.setings.DOMAIN=x", "setings"), ("domain=https://example.com", "domain")):
+                                  ("auth.setings.DOMAIN=x", "setings"), ("domain=https://example.com", "domain"), ("services.time.storage=1Gi", "one replica"),
+                                  ("services.fetch.storage=large", "storage")):
         done = helm("template", "gateway", str(CHART), *VALUES, "--set", wrong)
         assert done.returncode != 0 and named_in_error in done.stderr, f"{wrong}: {done.stderr or 'accepted'}"
 
 
 def objects_are_what_kubernetes_knows() -> None:
     """Traefik's own kinds are checked in the other tests."""
-    for entry in objects():
+    for entry in [*objects(), *objects(*MORE)]:
         if entry["apiVersion"].startswith("traefik.io/"):
             continue
         kubernetes_validate.validate(entry, KUBERNETES, strict=True)
 
 
-CHECKS = (lint, needs_a_domain, every_route_is_guarded, same_routes_to_auth, same_cors, hardened, secret_of_the_provider, selectors_meet, replicas_find_each_other,
+CHECKS = (lint, needs_a_domain, every_route_is_guarded, same_routes_to_auth, same_limits, same_cors, settings_arrive_as_written,
+          what_other_servers_need, who_reaches_whom, hardened, secret_of_the_provider, selectors_meet, replicas_find_each_other,
           wrong_values_are_refused, objects_are_what_kubernetes_knows)
 
 

@@ -42,3 +42,21 @@ seccompProfile: {type: RuntimeDefault}
 {{- range $name, $_ := .Values.services }}{{ $names = append $names (printf "mcp-%s" $name) }}{{ end -}}
 {{- join "," $names -}}
 {{- end }}
+
+{{/* A setting as text. Helm reads numbers as floating point and would write 16777216 as 1.6777216e+07. */}}
+{{- define "gateway.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . | quote }}{{ else }}{{ toString . | quote }}{{ end -}}
+{{- end }}
+
+{{/* Where pods run and with what their images are fetched. */}}
+{{- define "gateway.scheduling" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{ toJson . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+{{- end }}
