@@ -20,7 +20,9 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from compose import StackError, auth_settings, command, configuration, container, domain, enabled, environment, mcp_services, run, switch, url
+import init
+import make_secrets
+from compose import StackError, auth_settings, command, configuration, container, domain, enabled, environment, has_proxy, mcp_services, run, switch, url
 from inside import in_toolbox_quietly
 
 GUARD = "mcp-guard"
@@ -109,6 +111,15 @@ def validate_compose() -> Iterator[Finding]:
                           f"its route {router[1]} would be open to everybody: set traefik.http.routers.{router[1]}.middlewares to {GUARD} (see mcp-fetch)")
         if name in servers and service.get("ports"):
             yield Finding(False, name, "publishes a port, past the gateway; remove `ports:`")
+        neighbours = reached_by(name, found) if name in servers and not has_proxy(service) else []
+        if neighbours:
+            yield Finding(False, name, f"believes whoever reaches it, and {', '.join(neighbours)} can; give it a network that only Traefik is on, too (see mcp-fetchs)")
+
+
+def reached_by(name: str, services: dict[str, dict]) -> list[str]:
+    """Who else than Traefik shares a network with a service."""
+    networks = set(services[name].get("networks") or {})
+    return [other for other, service in services.items() if other not in (name, "traefik") and networks & set(service.get("networks") or {})]
 
 
 def validate_config() -> Iterator[Finding]:
@@ -172,8 +183,7 @@ def check_network() -> Iterator[Finding]:
         yield Finding(done.returncode == 0, f"{source} → {target}:{port}", "open" if done.returncode == 0 else
                       f"{(done.stderr.strip().splitlines() or ['no answer'])[-1]}; is {target} up (`just ps`)?")
     project = configuration()["name"]
-    for name in ("edge", "state"):
-        network = configuration()["networks"][name]["name"]
+    for network in sorted(entry["name"] for entry in configuration()["networks"].values()):
         done = run(["docker", "network", "inspect", network, "--format", "{{len .Containers}}"])
         yield Finding(done.returncode == 0, f"network {network}", f"{done.stdout.strip()} containers" if done.returncode == 0 else f"is not there; `just up` makes it for {project}")
 

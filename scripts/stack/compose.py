@@ -80,6 +80,11 @@ def mcp_services() -> dict[str, bool]:
     return found
 
 
+def has_proxy(service: dict) -> bool:
+    """Is it mcp-proxy that answers? Some servers speak HTTP themselves."""
+    return "REQUIRE_IDENTITY" in (service.get("environment") or {})
+
+
 def enabled() -> list[str]:
     return sorted(name for name, on in mcp_services().items() if on)
 

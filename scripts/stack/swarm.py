@@ -83,11 +83,6 @@ def has_state(service: dict) -> bool:
     return any(volume.get("type") == "volume" for volume in service.get("volumes") or [])
 
 
-def is_proxy(name: str, service: dict) -> bool:
-    """Is it mcp-proxy that answers? Some servers speak HTTP themselves."""
-    return name.startswith("mcp-") and "REQUIRE_IDENTITY" in (service.get("environment") or {})
-
-
 def present(env: dict[str, str | None], empty: set[str]) -> dict[str, str]:
     """Variables with a value; a secret that is empty cannot be one of Swarm's."""
     return {key: value for key, value in env.items() if value is not None and value.removeprefix("/run/secrets/") not in empty}
@@ -108,10 +103,10 @@ def service(name: str, made: dict, empty: set[str]) -> dict:
     out = {key: entry[key] for key in SAME if entry.get(key) is not None}
     out["image"] = registry(made) + out["image"] if entry.get("build") else out["image"]
     variables = present(entry.get("environment") or {}, empty)
-    labels = dict(entry.get("labels") or {})
+    labels = {key.replace("traefik.docker.", "traefik.swarm."): value for key, value in (entry.get("labels") or {}).items()}
     if name == "traefik":
         variables = for_traefik(variables, made["name"])
-    if is_proxy(name, entry):
+    if compose.has_proxy(entry):
         # `tasks.` stands for the addresses of all replicas, whatever their number.
         variables |= {"REPLICAS": f"tasks.{name}:{PORT}", "SHUTDOWN_DRAIN": str(DRAIN)}
         if variables.get("IDENTITY_FROM") == "traefik":

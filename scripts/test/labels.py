@@ -27,7 +27,8 @@ def compare(config: str) -> None:
     shipped = (ROOT / "traefik" / "dynamic" / "services.yml").read_text()
     assert f"authResponseHeaders: [{', '.join(headers)}]" in shipped, "traefik/dynamic/services.yml lists other identity headers than chassis::identity"
 
-    services = {name: service for name, service in json.loads(config)["services"].items() if "traefik.enable" in (service.get("labels") or {})}
+    all_services = json.loads(config)["services"]
+    services = {name: service for name, service in all_services.items() if "traefik.enable" in (service.get("labels") or {})}
     assert len(services) > 5, sorted(services)
     guard = "traefik.http.middlewares.mcp-auth.forwardauth"
     for name, service in services.items():
@@ -44,4 +45,11 @@ def compare(config: str) -> None:
             f"{guard}.authresponseheaders": ",".join(headers),
             f"{guard}.maxresponsebodysize": "65536",
         }
+        # A server without mcp-proxy has a network that only Traefik is on, too.
+        network = service["labels"].get("traefik.docker.network")
+        if network:
+            shared = {other for other, entry in all_services.items() if set(service["networks"]) & set(entry.get("networks") or {})}
+            assert shared == {name, "traefik"}, f"{name} shares a network with {shared}"
+            wanted["traefik.docker.network"] = network
+        assert network or "REQUIRE_IDENTITY" in service["environment"], f"{name} has neither mcp-proxy nor a network of its own"
         assert service.get("labels") == wanted, f"{name}: {service.get('labels')} instead of {wanted}"

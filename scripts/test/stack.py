@@ -76,6 +76,13 @@ def neighbours_are_strangers(stack: Stack) -> None:
     for source, status in (("mcp-time", "403"), ("mcp-fetch", "403"), ("traefik", "404")):
         said = stack.just("exec", source, "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: localhost", *claims, "http://mcp-fetch:3000/elsewhere")
         assert said.strip().endswith(status), (source, said)
+    # It has no mcp-proxy that would refuse them: they do not reach it, under whichever address.
+    address = containers.inspect("mcp-fetchs")["NetworkSettings"]["Networks"][f"{PROJECT}-fetchs"]["IPAddress"]
+    reach = ["curl", "-sS", "-o", "/dev/null", "--connect-timeout", "3", f"http://{address}:3000/"]
+    stack.just("exec", "traefik", *reach)
+    for source in ("mcp-time", "auth"):
+        done = run(["./justw", "exec", source, *reach], env=stack.environment, check=False)
+        assert done.returncode in (7, 28), f"{source} reaches mcp-fetchs: {done.returncode} {done.stderr}"
 
 
 def unguarded_is_found(stack: Stack, place: Path) -> None:
@@ -84,6 +91,9 @@ def unguarded_is_found(stack: Stack, place: Path) -> None:
     hole.write_text(json.dumps({"services": {"mcp-hole": {"image": "scratch", "labels": {"traefik.enable": "true", "traefik.http.routers.mcp-hole.rule": "Host(`x`)"}}}}))
     done = run(["./justw", "validate-compose"], env=stack.environment | {"COMPOSE_FILE": f"{stack.environment['COMPOSE_FILE']}:{hole}"}, check=False)
     assert done.returncode == 1 and "WRONG mcp-hole: its route mcp-hole would be open" in done.stdout, done.stdout + done.stderr
+    hole.write_text(json.dumps({"services": {"mcp-fetchs": {"networks": ["edge"]}}}))
+    done = run(["./justw", "validate-compose"], env=stack.environment | {"COMPOSE_FILE": f"{stack.environment['COMPOSE_FILE']}:{hole}"}, check=False)
+    assert done.returncode == 1 and "WRONG mcp-fetchs: believes whoever reaches it, and auth, " in done.stdout, done.stdout + done.stderr
 
 
 def bundle_has_no_secret(stack: Stack, place: Path) -> None:
