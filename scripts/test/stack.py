@@ -169,6 +169,7 @@ def checks(stack: Stack, done: Checks, place: Path) -> None:
     done.check("Redis away and back", recovery.redis_away, stack)
     done.check("scripts/health-check.sh", recovery.health_check_for_cron, stack)
     done.check("recipes under their old names", old_names.each_works, stack.just, stack.environment, stack.port, stack.password)
+    done.check("aliases under their old names", old_names.aliases_work, stack.just, stack.environment)
     guide_of_operators(stack, done)
     done.check("just clean-all, just restore --secret", recovery.restored_after_clean_all, stack, place)
 
