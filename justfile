@@ -2,7 +2,7 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-compose := "python3 scripts/stack/compose.py"
+compose := "python3 scripts/stack/docker_compose.py"
 
 import 'scripts/stack/old-names.just'
 
@@ -171,9 +171,9 @@ add *arguments: _docker _secrets
 # Stop an added MCP server and forget it; its volume stays
 [group('run')]
 [no-exit-message]
+[positional-arguments]
 remove name: _docker
-    @{{ compose }} rm --stop --force "mcp-$(printf %s '{{ name }}' | sed 's/^mcp-//')"
-    @python3 scripts/stack/added.py remove '{{ name }}'
+    @service=$(python3 scripts/stack/added.py find "$1") && {{ compose }} rm --stop --force "$service" && python3 scripts/stack/added.py remove "$service"
     @{{ compose }} up --detach --wait
 
 # The line with which each MCP client gets a service: just mcp-add [NAME]
@@ -329,6 +329,7 @@ _docker:
     @docker compose version >/dev/null 2>&1 || { echo 'just: Docker with Compose v2 is not installed; see https://docs.docker.com/engine/install/ (./justw dev needs no Docker)' >&2; exit 1; }
     @docker info >/dev/null 2>&1 || { echo 'just: the Docker engine does not answer; start it (systemctl start docker) or join the docker group' >&2; exit 1; }
 
+[no-exit-message]
 _secrets:
     @python3 scripts/stack/make_secrets.py
 

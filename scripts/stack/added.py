@@ -2,6 +2,7 @@
 """Adds an MCP server to the stack, and takes it out again.
 
     added.py add NAME [--image IMAGE] [--env NAME=VALUE]... [--apt PACKAGES] [--volume] [--disabled] -- COMMAND...
+    added.py find NAME          the name of the service, if it was added
     added.py remove NAME
 
 `add` writes compose.d/mcp-NAME.yml: an image with the server and mcp-proxy, the labels of its route and its guard. What has to be
@@ -114,7 +115,7 @@ def add(options: argparse.Namespace) -> None:
     print(name)
 
 
-def remove(name: str) -> str:
+def find(name: str) -> str:
     name = name if name.startswith("mcp-") else f"mcp-{name}"
     file = ADDED / f"{name}.yml"
     if not file.exists():
@@ -134,15 +135,19 @@ def main(arguments: list[str]) -> None:
     adding.add_argument("--apt", metavar="PACKAGES", help="Debian packages that it needs, with blanks between")
     adding.add_argument("--volume", action="store_true", help="a volume at /data for what is to stay")
     adding.add_argument("--disabled", action="store_true", help="off until MCP_<NAME>_ENABLED=true")
-    removing = commands.add_parser("remove", usage="just remove NAME")
-    removing.add_argument("name")
+    for what in ("find", "remove"):
+        commands.add_parser(what, usage="just remove NAME").add_argument("name")
     before, _, command = "\0".join(arguments).partition("\0--\0")
-    options = parser.parse_args(before.split("\0") if before else [])
+    options, rest = parser.parse_known_args(before.split("\0") if before else [])
+    if rest:
+        raise StackError(f"what is {rest[0]}? Flags stand before --, the command after it: just add notes --volume -- npx -y @modelcontextprotocol/server-memory")
     if options.what == "add":
         options.command = command.split("\0") if command else []
         add(options)
+    elif options.what == "find":
+        print(find(options.name))
     else:
-        (ADDED / f"{remove(options.name)}.yml").unlink()
+        (ADDED / f"{find(options.name)}.yml").unlink()
 
 
 if __name__ == "__main__":

@@ -131,11 +131,15 @@ def validate_config() -> Iterator[Finding]:
     yield Finding(done.returncode == 0, "auth", "accepts its settings (`just exec auth mcp-auth config` shows them)" if done.returncode == 0 else str(problem))
 
 
-def check_env() -> Iterator[Finding]:
-    """What .env has to say is there."""
+def check_settings() -> Iterator[Finding]:
+    """What auth and Traefik do not start without."""
     settings = auth_settings()
     host = settings["DOMAIN"]
-    yield Finding("." in host or host == "localhost", "DOMAIN", host if "." in host or host == "localhost" else f"{host!r} is no domain; set DOMAIN=example.com in .env")
+    try:
+        init.domain(host)
+        yield Finding(True, "DOMAIN", host)
+    except init.Problem as problem:
+        yield Finding(False, "DOMAIN", str(problem))
     https = settings.get("PUBLIC_SCHEME", "https") != "http"
     if not https and host != "localhost":
         yield Finding(False, "PUBLIC_SCHEME", f"http is only for DOMAIN=localhost: on {host} passwords and tokens would cross the network in the clear")
@@ -147,8 +151,10 @@ def check_env() -> Iterator[Finding]:
         "github": (("GITHUB_CLIENT_ID", "make an OAuth app at https://github.com/settings/developers"),),
         "oidc": (("OIDC_ISSUER", "take the issuer that the provider publishes"), ("OIDC_CLIENT_ID", "register a web application at the provider")),
         "local": (("LOCAL_USERS", "people as name:hash; make a hash with `just hash-password`"),),
-    }.get(provider, ())
-    for name, advice in needed:
+    }
+    if provider not in needed:
+        yield Finding(False, "IDENTITY_PROVIDER", f"{provider!r} is none of {', '.join(needed)}; correct it in .env")
+    for name, advice in needed.get(provider, ()):
         yield Finding(bool(settings.get(name)), name, "is set" if settings.get(name) else f"is not set; {advice} and put it into .env")
     lists = {
         "github": ("ALLOWED_GITHUB_USERS", "ALLOWED_GITHUB_ORGS", "ALLOWED_GITHUB_TEAMS"),
@@ -157,6 +163,19 @@ def check_env() -> Iterator[Finding]:
     if lists:
         filled = [name for name in lists if settings.get(name)]
         yield Finding(bool(filled), "who may come in", ", ".join(f"{name}={settings[name]}" for name in filled) or f"nobody; set {lists[0]}=your-name in .env")
+
+
+def switches_of_nobody() -> Iterator[Finding]:
+    """MCP_TIEM_ENABLED=true turns nothing on."""
+    known = {switch(name) for name in mcp_services()}
+    for name, value in make_secrets.settings().items():
+        if re.fullmatch(r"MCP_\w+_ENABLED", name) and not name.endswith("_TESTS_ENABLED") and value == "true" and name not in known:
+            yield Finding(False, name, f"there is no MCP server of this name; there are {', '.join(sorted(known))}, and more with `just add`")
+
+
+def check_env() -> Iterator[Finding]:
+    """What .env has to say is there."""
+    yield from check_settings()
     for name in ("gateway_jwt_secret", "redis_password"):
         file = configuration()["secrets"][name]["file"]
         try:
@@ -166,6 +185,7 @@ def check_env() -> Iterator[Finding]:
             yield Finding(True, name, "is made by `just up`")
         except OSError as error:
             yield Finding(False, name, f"{file} cannot be read: {error.strerror}")
+    yield from switches_of_nobody()
     off = [switch(name) for name, on in mcp_services().items() if not on]
     yield Finding(bool(enabled()), "MCP servers", f"{', '.join(enabled()) or 'none'} (off: {', '.join(off) or 'none'})")
 

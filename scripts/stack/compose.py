@@ -1,8 +1,4 @@
-#!/usr/bin/env python3
-"""Docker Compose, told what `just` knows: which MCP servers are enabled, and the ones that `just add` added.
-
-    compose.py ARGUMENTS...      becomes `docker compose ARGUMENTS...`
-    compose.py --services        the enabled MCP servers, a line each
+"""What the compose files and .env say: which MCP servers are enabled, also of those that `just add` added.
 
 An MCP server is enabled by MCP_<NAME>_ENABLED=true in .env; docker-compose.yml makes that the name of a profile. Compose itself reads
 .env and fills in the variables: nothing here knows how.
@@ -13,18 +9,13 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Files of `just add`, one per server.
 ADDED = Path(os.environ.get("STACK_ADDED") or ROOT / "compose.d")
-
-
-# Seconds; Traefik gathers changes for two of them.
-ROUTES_WITHIN = 20
 
 
 class StackError(Exception):
@@ -58,8 +49,20 @@ def configuration() -> dict:
     except FileNotFoundError:
         raise StackError("Docker with Compose v2 is not installed; see https://docs.docker.com/engine/install/") from None
     if done.returncode != 0:
-        raise StackError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "docker compose config failed")
+        raise StackError(explained(done.stderr))
     return json.loads(done.stdout)
+
+
+def explained(said: str) -> str:
+    """What Compose says of a file that it does not take, for somebody who has not read docker-compose.yml."""
+    line = (said.strip() or "docker compose config failed").splitlines()[-1]
+    if missing := re.search(r"required variable (\w+) is missing a value: (.*)", line):
+        if not (ROOT / ".env").exists() and "COMPOSE_ENV_FILES" not in os.environ:
+            return "there is no .env yet; run `just init`, which asks for what is needed and writes it"
+        return f"{missing[1]} has no value; {missing[2]}"
+    if scheme := re.search(r"traefik/(.*)\.env not found", line):
+        return f"PUBLIC_SCHEME={scheme[1]} is neither https nor http; correct it in .env"
+    return line
 
 
 def switch(service: str) -> str:
@@ -119,82 +122,20 @@ def commit() -> str:
         return ""
 
 
-def container(service: str, *, running: bool = True) -> str:
-    """The id of the (first) container of a service."""
+def check_name(service: str) -> None:
     names = configuration()["services"]
     if service not in names:
-        raise StackError(f"{service} is no service of the stack; there are {', '.join(sorted(names))}")
+        # Compose calls a server mcp-fetch, people may call it fetch.
+        meant = f"; {service} is called mcp-{service} here" if f"mcp-{service}" in names else f"; there are {', '.join(sorted(names))}"
+        raise StackError(f"{service} is no service of the stack{meant}")
+
+
+def container(service: str, *, running: bool = True) -> str:
+    """The id of the (first) container of a service."""
+    check_name(service)
     flags = [] if running else ["--all"]
     done = run(command("ps", "--quiet", *flags, service), env=environment())
     ids = done.stdout.split()
     if not ids:
         raise StackError(f"{service} is not running; start it with `just up {service}`, see why with `just logs {service}`")
     return ids[0]
-
-
-def wants_images(arguments: list[str]) -> bool:
-    return bool(arguments) and (arguments[0] == "build" or (arguments[0] == "up" and "--no-build" not in arguments))
-
-
-def ports_are_free() -> None:
-    """Said before images are built for minutes, not after."""
-    import check  # Which needs this module.
-
-    wrong = [f"the port {finding.what} {finding.said}" for finding in check.check_ports() if not finding.well]
-    if wrong:
-        raise StackError("; ".join(wrong))
-
-
-def build_proxy_first(arguments: list[str]) -> None:
-    """The images of the MCP servers copy mcp-proxy from its image, so that one has to be there before them."""
-    image = configuration()["services"]["mcp-proxy"]["image"]
-    if arguments[0] == "build" or "--build" in arguments or run(["docker", "image", "inspect", image]).returncode != 0:
-        flags = [argument for argument in arguments[1:] if argument in ("--no-cache", "--pull", "--quiet", "-q")] if arguments[0] == "build" else []
-        status = subprocess.run(command("build", *flags, "mcp-proxy"), cwd=ROOT, env=environment(), check=False).returncode
-        if status != 0:
-            raise StackError("the image of mcp-proxy was not built; the reason stands above")
-
-
-def main(arguments: list[str]) -> None:
-    if arguments == ["--services"]:
-        print("\n".join(enabled()))
-        return
-    if arguments[0] == "up" and all(argument.startswith("-") for argument in arguments[1:]):
-        ports_are_free()
-    if wants_images(arguments):
-        build_proxy_first(arguments)
-    os.chdir(ROOT)
-    full = command(*arguments)
-    if arguments[0] != "up" or "--wait" not in arguments:
-        os.execvpe(full[0], full, environment())
-    status = subprocess.run(full, env=environment(), check=False).returncode
-    sys.exit(status or wait_for_routes())
-
-
-def wait_for_routes() -> int:
-    """Traefik learns of a healthy container a moment later; `just up` is done when clients get an answer."""
-    import check  # Which needs this module.
-
-    missing = enabled()
-    if not run(command("ps", "--quiet", "--status", "running", "traefik"), env=environment()).stdout.strip():
-        return 0  # Only some services were asked for.
-    deadline = time.monotonic() + ROUTES_WITHIN
-    while missing := [name for name in missing if is_running(name) and not check.route(name).well]:
-        if time.monotonic() > deadline:
-            print("".join(f"just: {finding.what}: {finding.said}\n" for finding in map(check.route, missing)), end="", file=sys.stderr)
-            return 1
-        time.sleep(0.2)
-    return 0
-
-
-def is_running(service: str) -> bool:
-    return bool(run(command("ps", "--quiet", "--status", "running", service), env=environment()).stdout.strip())
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except StackError as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -64,7 +64,7 @@ def ask(address: str, body: bytes | None = None, headers: dict[str, str] | None 
         raise Refused(address, error.code, code, description) from None
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise StackError(f"{address} cannot be reached: {getattr(reason, 'strerror', None) or reason}") from None
+        raise StackError(f"{address} cannot be reached: {getattr(reason, 'strerror', None) or reason}; is the stack up (`just health-check`)?") from None
     try:
         found = json.loads(text or b"{}")
     except ValueError:

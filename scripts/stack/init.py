@@ -117,7 +117,7 @@ class Asker:
                 answer = offered
             try:
                 if not answer:
-                    raise Problem("the stack does not start without it" if self.interactive else "is needed")
+                    raise Problem("the stack does not start without it" if self.interactive else "is needed; run this at a terminal, or give it as a variable of the environment")
                 return parse(answer)
             except Problem as problem:
                 if not self.interactive:

@@ -119,7 +119,7 @@ def main(arguments: list[str]) -> int:
             return execute(service, arguments[2:])
         case ["shell", service]:
             return shell(service)
-    raise StackError("just exec SERVICE COMMAND..., or just shell SERVICE")
+    raise StackError("write it as: just exec SERVICE COMMAND..., such as just exec auth ps aux; or just shell SERVICE")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def docker(*arguments: str) -> str:
 def compose_config(*arguments: str) -> str:
     done = compose.run(compose.command("config", *arguments), env=compose.environment())
     if done.returncode != 0:
-        raise StackError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "docker compose config failed")
+        raise StackError(compose.explained(done.stderr))
     return done.stdout
 
 
@@ -197,7 +197,7 @@ def images(made: dict) -> None:
     built = {name: entry["image"] for name, entry in made["services"].items() if entry.get("build")}
     missing = [name for name, image in built.items() if compose.run(["docker", "image", "inspect", image]).returncode != 0]
     if missing:
-        status = subprocess.run([sys.executable, str(Path(__file__).with_name("compose.py")), "build", *missing], check=False).returncode
+        status = subprocess.run([sys.executable, str(Path(__file__).with_name("docker_compose.py")), "build", *missing], check=False).returncode
         if status != 0:
             raise StackError("an image was not built; the reason stands above")
     if there := registry(made):

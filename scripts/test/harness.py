@@ -114,7 +114,7 @@ class Stack:
         return done.stdout + done.stderr
 
     def compose(self, *arguments: str) -> str:
-        return run([sys.executable, "scripts/stack/compose.py", *arguments], env=self.environment).stdout
+        return run([sys.executable, "scripts/stack/docker_compose.py", *arguments], env=self.environment).stdout
 
 
 class Checks:

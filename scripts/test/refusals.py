@@ -1,0 +1,53 @@
+"""What is typed or written wrong: the recipes say so at once, in a line that names the value, and start nothing."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from harness import MCP, Stack, run
+
+# Arguments of just, settings, what is said.
+WRONG: tuple[tuple[tuple[str, ...], dict[str, str], str], ...] = (
+    (("up",), {"DOMAIN": ""}, "DOMAIN has no value; set DOMAIN in .env"),
+    (("up",), {"DOMAIN": "https://example.com"}, "'https://example.com' is no domain"),
+    (("up",), {"LOCAL_USERS": ""}, "LOCAL_USERS: is not set"),
+    (("up",), {"IDENTITY_PROVIDER": "gihtub"}, "'gihtub' is none of github, oidc, local"),
+    (("up",), {"PUBLIC_SCHEME": "ftp"}, "PUBLIC_SCHEME=ftp is neither https nor http"),
+    (("up",), {"MCP_TIME_ENABLED": "maybe"}, "MCP_TIME_ENABLED=maybe is neither true nor false"),
+    (("check-env",), {"MCP_TIEM_ENABLED": "true"}, "WRONG MCP_TIEM_ENABLED: there is no MCP server of this name"),
+    (("up", "nosuch"), {}, "nosuch is no service of the stack; there are auth, "),
+    (("build", "nosuch"), {}, "nosuch is no service of the stack"),
+    (("restart", "time"), {}, "time is called mcp-time here"),
+    (("logs", "nosuch", "--since", "10m"), {}, "nosuch is no service of the stack"),
+    (("exec", "nosuch", "ls"), {}, "nosuch is no service of the stack"),
+    (("exec", "auth"), {}, "just exec SERVICE COMMAND"),
+    (("mcp-add", "nosuch"), {}, "mcp-nosuch is not enabled"),
+    (("add", "notes", "npx", "-y", "x"), {}, "the command after it"),
+    (("add", "notes"), {}, "what runs it is missing"),
+    (("remove", "nosuch"), {}, "mcp-nosuch was not added"),
+    (("remove", "fetch"), {}, "mcp-fetch was not added"),
+    (("ps",), {"DOCKER_HOST": "tcp://127.0.0.1:1"}, "the Docker engine does not answer"),
+)
+
+
+def refused(stack: Stack, arguments: tuple[str, ...], settings: dict[str, str], expected: str) -> None:
+    done = run(["./justw", *arguments], env=stack.environment | settings, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0 and expected in said, f"just {' '.join(arguments)} with {settings}: {done.returncode} {said[-1500:]}"
+    assert "Traceback" not in said and "load metadata" not in said, f"just {' '.join(arguments)} with {settings}: {said[-1500:]}"
+
+
+def each_says_why(stack: Stack, place: Path) -> None:
+    for wrong in WRONG:
+        refused(stack, *wrong)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(stack, ("up",), {"HTTP_PORT": f"127.0.0.1:{port}"}, f"127.0.0.1:{port}: is taken")
+    broken = place / "broken.env"
+    broken.write_text("LOG_LEVEL=info\nthis is not a setting\n")
+    refused(stack, ("up",), {"COMPOSE_ENV_FILES": str(broken)}, "line 2")
+    running = stack.compose("ps", "--services", "--status", "running").split()
+    assert set(MCP) <= set(running), f"stopped by something that was refused: {set(MCP) - set(running)}"
