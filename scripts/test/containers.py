@@ -28,6 +28,8 @@ def hardened() -> None:
         container = inspect(service)
         host = container["HostConfig"]
         assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"], f"{service}: {host}"
+        # Redis has a limit of its own (maxmemory): it would rather refuse to write than be ended.
+        assert 0 < host["PidsLimit"] <= 1024 and (service == "redis" or 0 < host["Memory"] <= 2 << 30), f"{service}: {host['PidsLimit']} {host['Memory']}"
         if service not in ("traefik", "redis"):
             assert container["Config"]["User"] == "65532:65532", f"{service} runs as {container['Config']['User']!r}"
     limits = inspect("mcp-fetch")["HostConfig"]
