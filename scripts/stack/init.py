@@ -123,7 +123,8 @@ class Asker:
                 if not self.interactive:
                     sys.exit(f"just: {name}: {problem}")
                 print(f"  {problem}")
-                offered = ""
+                # What was offered stays on offer, unless it is what is wrong.
+                offered = "" if answer == offered else offered
 
 
 def warn(text: str) -> None:
