@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import sys
 from pathlib import Path
 
+import init
 from harness import MCP, Stack, run
 
 # Arguments of just, settings, what is said.
@@ -51,3 +54,11 @@ def each_says_why(stack: Stack, place: Path) -> None:
     refused(stack, ("up",), {"COMPOSE_ENV_FILES": str(broken)}, "line 2")
     running = stack.compose("ps", "--services", "--status", "running").split()
     assert set(MCP) <= set(running), f"stopped by something that was refused: {set(MCP) - set(running)}"
+
+
+def without_env(place: Path) -> None:
+    """A fresh checkout: what to do next, and no word about interpolation."""
+    there = init.copy(place / "fresh")
+    done = run([sys.executable, str(there / "scripts" / "stack" / "docker_compose.py"), "up"], env=init.environment(""), check=False)
+    assert done.returncode == 1 and done.stderr == "just: there is no .env yet; run `just init`, which asks for what is needed and writes it\n", done
+    shutil.rmtree(there)

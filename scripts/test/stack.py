@@ -135,6 +135,7 @@ def checks(stack: Stack, done: Checks, place: Path) -> None:
     done.check("labels say what traefik/dynamic says", labels.compare, stack.compose("--profile", "*", "config", "--format", "json"))
     done.check("just pin", pin.tags_become_digests, place)
     done.check("every old name is tried and explained", old_names.documented, stack.just)
+    done.check("just up without .env", refusals.without_env, place)
     done.check("just init without a terminal", init.without_terminal, place)
     done.check("just init at a terminal", init.at_a_terminal, place)
     done.check("just init with another provider", init.with_openid, place)
