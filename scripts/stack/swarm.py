@@ -61,11 +61,12 @@ def registry(made: dict) -> str:
 
 
 def replicas(name: str, service: dict, made: dict) -> int:
-    """What the service says itself; else one of what keeps something on a disk or owns a port, and as many of the others as .env says."""
+    """What the service says itself; else one of what keeps something on a disk, owns a port, or could not hand a session on; and as many of the
+    others as .env says."""
     own = (service.get("deploy") or {}).get("replicas")
     if own is not None:
         return int(own)
-    if is_pinned(name, service):
+    if is_pinned(name, service) or (name.startswith("mcp-") and not compose.has_proxy(service)):
         return 1
     kind = "mcp" if name.startswith("mcp-") else name
     said = made["x-swarm"]["replicas"].get(kind, "1")

@@ -36,6 +36,7 @@ class Swarm:
         self.environment = stack_environment | off | {
             "COMPOSE_PROJECT_NAME": PROJECT,
             "MCP_ECHO_ENABLED": "true",
+            "MCP_FETCHS_ENABLED": "true",
             "MCP_FETCH_ENABLED": "false",
             # Swarm publishes on every address of the machine.
             "HTTP_PORT": str(self.port),
@@ -77,7 +78,7 @@ def deployed(swarm: Swarm) -> None:
     swarm.just()
     lines = run(["docker", "stack", "services", PROJECT, "--format", "{{.Name}} {{.Replicas}}"]).splitlines()
     counts = dict(line.removeprefix(f"{PROJECT}_").split()[:2] for line in lines)
-    assert counts == {"traefik": "1/1", "redis": "1/1", "auth": "2/2", SERVICE: "2/2"}, counts
+    assert counts == {"traefik": "1/1", "redis": "1/1", "auth": "2/2", SERVICE: "2/2", "mcp-fetchs": "1/1"}, counts
 
 
 def routed(swarm: Swarm) -> None:
@@ -142,6 +143,7 @@ def checks(environment: dict[str, str], password: str, done) -> None:
                 print(run(["docker", "service", "logs", "--tail", "20", f"{PROJECT}_{name}"], check=False), flush=True)
             return
         token = done.check("a person signs in on the swarm", services.call, swarm.port, SERVICE, password)
+        done.check("a server on a network of its own is reached", services.call, swarm.port, "mcp-fetchs", password)
         if token:
             done.check("a session is found from any replica", session_on_any_replica, swarm, token)
             done.check("a rolling update of auth and the MCP server fails no call", rolled, swarm, token)
