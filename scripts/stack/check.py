@@ -36,13 +36,15 @@ class Finding(NamedTuple):
     well: bool
     what: str
     said: str
+    # Of a container, as the engine calls it; empty if there is none.
+    state: str = ""
 
 
 def services() -> list[str]:
     return ["traefik", "auth", "redis", *enabled()]
 
 
-def health() -> Iterator[Finding]:
+def containers() -> Iterator[Finding]:
     """Every service that should run does, and says of itself that it is well."""
     done = run(command("ps", "--all", "--format", "json"), env=environment())
     if done.returncode != 0:
@@ -57,8 +59,14 @@ def health() -> Iterator[Finding]:
         for entry in seen.get(name, ()):
             state = entry["Health"] or entry["State"]
             well = entry["State"] == "running" and entry["Health"] in ("healthy", "")
-            yield Finding(well, name, state if well else f"{entry['State']}, {entry['Status']}; see `just logs {name} -n 50`")
-    if any(entry["State"] == "running" for entry in seen.get("traefik", ())):
+            yield Finding(well, name, state if well else f"{entry['State']}, {entry['Status']}; see `just logs {name} -n 50`", entry["State"])
+
+
+def health() -> Iterator[Finding]:
+    """The containers, and what Traefik answers for each service."""
+    states = list(containers())
+    yield from states
+    if any(finding.what == "traefik" and finding.state == "running" for finding in states):
         yield from map(route, enabled())
 
 
@@ -203,7 +211,8 @@ def check_network() -> Iterator[Finding]:
         yield Finding(done.returncode == 0, f"{source} → {target}:{port}", "open" if done.returncode == 0 else
                       f"{(done.stderr.strip().splitlines() or ['no answer'])[-1]}; is {target} up (`just ps`)?")
     project = configuration()["name"]
-    for network in sorted(entry["name"] for entry in configuration()["networks"].values()):
+    used = {network for name in services() for network in configuration()["services"][name].get("networks") or {}}
+    for network in sorted(configuration()["networks"][name]["name"] for name in used):
         done = run(["docker", "network", "inspect", network, "--format", "{{len .Containers}}"])
         yield Finding(done.returncode == 0, f"network {network}", f"{done.stdout.strip()} containers" if done.returncode == 0 else f"is not there; `just up` makes it for {project}")
 

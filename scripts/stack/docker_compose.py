@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 import check
-from compose import ROOT, StackError, check_name, command, configuration, enabled, environment, run
+from compose import ROOT, StackError, check_name, command, configuration, container, enabled, environment, run
 
 # Seconds; Traefik gathers changes for two of them.
 ROUTES_WITHIN = 20
@@ -75,6 +75,15 @@ def wait_for_routes() -> int:
     return 0
 
 
+def tell_who_is_not_well() -> None:
+    """Compose only says which container is unhealthy; the last line of its log usually says why."""
+    for finding in check.containers():
+        if not finding.well and finding.state:
+            # Compose's own `logs` puts control sequences before a line.
+            log = run(["docker", "logs", "--tail", "1", container(finding.what, running=False)])
+            print(f"just: {finding.what} is {finding.said}; it said last: {(log.stdout + log.stderr).strip()[-500:] or 'nothing'}", file=sys.stderr)
+
+
 def is_running(service: str) -> bool:
     return bool(run(command("ps", "--quiet", "--status", "running", service), env=environment()).stdout.strip())
 
@@ -93,7 +102,10 @@ def main(arguments: list[str]) -> int:
     full = command(*arguments)
     if arguments[0] != "up" or "--wait" not in arguments:
         os.execvpe(full[0], full, environment())
-    return subprocess.run(full, env=environment(), check=False).returncode or wait_for_routes()
+    status = subprocess.run(full, env=environment(), check=False).returncode
+    if status != 0:
+        tell_who_is_not_well()
+    return status or wait_for_routes()
 
 
 if __name__ == "__main__":

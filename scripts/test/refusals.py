@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import sys
@@ -34,11 +35,11 @@ WRONG: tuple[tuple[tuple[str, ...], dict[str, str], str], ...] = (
 )
 
 
-def refused(stack: Stack, arguments: tuple[str, ...], settings: dict[str, str], expected: str) -> None:
+def refused(stack: Stack, arguments: tuple[str, ...], settings: dict[str, str], expected: str, *, building: bool = False) -> None:
     done = run(["./justw", *arguments], env=stack.environment | settings, check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0 and expected in said, f"just {' '.join(arguments)} with {settings}: {done.returncode} {said[-1500:]}"
-    assert "Traceback" not in said and "load metadata" not in said, f"just {' '.join(arguments)} with {settings}: {said[-1500:]}"
+    assert "Traceback" not in said and ("load metadata" not in said or building), f"just {' '.join(arguments)} with {settings}: {said[-1500:]}"
 
 
 def each_says_why(stack: Stack, place: Path) -> None:
@@ -52,8 +53,20 @@ def each_says_why(stack: Stack, place: Path) -> None:
     broken = place / "broken.env"
     broken.write_text("LOG_LEVEL=info\nthis is not a setting\n")
     refused(stack, ("up",), {"COMPOSE_ENV_FILES": str(broken)}, "line 2")
+    # What cannot be built is not added: every later `up` would fail.
+    refused(stack, ("add", "nowhere", "--image", "localhost/no-such-image:0", "--", "server"), {}, "mcp-nowhere was not added", building=True)
+    assert not list(Path(stack.environment["STACK_ADDED"]).glob("*")), "the file of what was not added is there"
     running = stack.compose("ps", "--services", "--status", "running").split()
     assert set(MCP) <= set(running), f"stopped by something that was refused: {set(MCP) - set(running)}"
+
+
+def what_does_not_start_says_why(stack: Stack, place: Path) -> None:
+    """A setting that only the service itself refuses: its own line, not "container is unhealthy" alone."""
+    soon = place / "soon.yml"
+    soon.write_text(json.dumps({"services": {"auth": {"healthcheck": {"retries": 2, "start_period": "0s"}}}}))
+    settings = {"COMPOSE_FILE": f"{stack.environment['COMPOSE_FILE']}:{soon}", "ACCESS_TOKEN_LIFETIME": "1"}
+    refused(stack, ("up",), settings, "it said last: mcp-auth: ACCESS_TOKEN_LIFETIME", building=True)
+    stack.just("up")
 
 
 def without_env(place: Path) -> None:

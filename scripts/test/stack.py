@@ -166,6 +166,7 @@ def checks(stack: Stack, done: Checks, place: Path) -> None:
     done.check("neighbours are strangers", neighbours_are_strangers, stack)
     done.check("just add, just remove", added_and_removed, stack)
     done.check("what is wrong is said", refusals.each_says_why, stack, place)
+    done.check("what does not start says why", refusals.what_does_not_start_says_why, stack, place)
     done.check("just diagnostic-bundle holds no secret", bundle_has_no_secret, stack, place)
     done.check("a killed service is back", recovery.killed, stack)
     done.check("Redis away and back", recovery.redis_away, stack)
