@@ -19,8 +19,6 @@ pub const CLIENTS: usize = 100_000;
 /// Sessions, each with a refresh token, ten for each client.
 pub const SESSIONS: usize = 1_000_000;
 
-/// Writers at once: changes that wait together become one commit, and one connection each of the pool.
-const WRITERS: usize = 256;
 const DAY: u64 = 24 * 3600;
 const LIFETIMES: Lifetimes = Lifetimes {
     idle: 30 * DAY,
@@ -28,24 +26,25 @@ const LIFETIMES: Lifetimes = Lifetimes {
     grace: 120,
 };
 
-/// Stores so many clients and sessions; each person has a hundred sessions.
+/// Stores so many clients and sessions with so many writers at once; each person has a hundred sessions. In a file, changes
+/// that wait together become one commit; for Redis each writer needs a connection of the pool, which has sixteen.
 ///
 /// # Errors
 ///
 /// If the store refuses one.
-pub async fn fill(store: &Store, clients: usize, sessions: usize) -> Result<()> {
-    let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
+pub async fn fill(store: &Store, clients: usize, sessions: usize, writers: usize) -> Result<()> {
+    let mut tasks = JoinSet::new();
+    for writer in 0..writers {
         let store = store.clone();
         let each = sessions / clients.max(1);
-        writers.spawn(async move {
-            for number in (writer..clients).step_by(WRITERS) {
+        tasks.spawn(async move {
+            for number in (writer..clients).step_by(writers) {
                 add_client(&store, number, each).await?;
             }
             anyhow::Ok(())
         });
     }
-    while let Some(done) = writers.join_next().await {
+    while let Some(done) = tasks.join_next().await {
         done??;
     }
     Ok(())

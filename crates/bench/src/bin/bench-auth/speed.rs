@@ -109,16 +109,16 @@ pub(crate) async fn stored(bench: &Bench, clients: usize) -> Result<()> {
     let sessions = clients * (fill::SESSIONS / fill::CLIENTS);
     let redis = RedisServer::start_with(&["appendfsync everysec"]).await?;
     let full = [
-        ("redb", bench.redb()?),
-        ("redis", Store::Redis(redis.url())),
+        ("redb", bench.redb()?, 256),
+        ("redis", Store::Redis(redis.url()), 16),
     ];
-    for (name, store) in full {
+    for (name, store, writers) in full {
         eprintln!("filling {name} with {clients} clients and {sessions} sessions");
         // The first start makes the keys: sessions in a store without any mean that it has lost something.
         let mut first = Auth::start(Settings::new(&store)?).await?;
         first.process.kill().await?;
         let begun = std::time::Instant::now();
-        fill::fill(&open(&store).await?, clients, sessions).await?;
+        fill::fill(&open(&store).await?, clients, sessions, writers).await?;
         eprintln!("filled in {:.0} s", begun.elapsed().as_secs_f64());
         let empty = match store {
             Store::Redis(_) => Store::Redis(bench.redis.url()),
