@@ -3,8 +3,11 @@
 mod ending;
 mod listening;
 
+use std::path::PathBuf;
+
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::wait::{self, PATIENCE};
 
 use crate::bridge::{Bridge, Call, Setup, around, scripted, tool};
 use crate::eras::{VERSION, meta, post, request};
@@ -19,6 +22,44 @@ pub(crate) fn told(flags: &[&str]) -> Setup {
     let program = testkit::binaries::built("told-server");
     let program = program.to_str().unwrap();
     around(&[&[program], flags].concat())
+}
+
+/// What the server that does what it is told has heard, all of its processes together.
+pub(crate) struct Journal {
+    directory: tempfile::TempDir,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("journal")
+    }
+
+    /// The server, with flags, that writes into it.
+    pub(crate) fn told(&self, flags: &[&str]) -> Setup {
+        told(&[&["--journal", self.file().to_str().unwrap()], flags].concat())
+    }
+
+    /// How often this was heard.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        let text = std::fs::read_to_string(self.file()).unwrap_or_default();
+        text.matches(what).count()
+    }
+
+    pub(crate) fn has(&self, what: &str) -> bool {
+        self.count(what) > 0
+    }
+
+    /// Waits until this is heard.
+    pub(crate) async fn hears(&self, what: &str) {
+        let heard = || self.has(what);
+        wait::until_true(what, PATIENCE, heard).await.unwrap();
+    }
 }
 
 /// Parameters of a call with steps, from a client with capabilities.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testkit::wait::{self, PATIENCE};
 
 use super::{accept, again, as_person, begin, elicitation, form, one_question, refused};
-use crate::translation::{call, told};
+use crate::translation::{Journal, call, told};
 
 #[tokio::test]
 async fn leases_are_used_again_by_their_person_only() {
@@ -32,12 +32,8 @@ async fn leases_are_used_again_by_their_person_only() {
 
 #[tokio::test]
 async fn a_parked_call_whose_client_stays_away_ends_and_its_child_is_told() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = directory.path().join("journal");
-    let bridge = told(&["--journal", journal.to_str().unwrap()])
-        .with("PARKED_TIMEOUT", "1")
-        .ready()
-        .await;
+    let journal = Journal::new();
+    let bridge = journal.told(&[]).with("PARKED_TIMEOUT", "1").ready().await;
     let first = begin(&bridge, &one_question(), &elicitation()).await;
     assert!(
         bridge
@@ -45,13 +41,7 @@ async fn a_parked_call_whose_client_stays_away_ends_and_its_child_is_told() {
             .await
             .contains("mcp_parked_calls 1")
     );
-    wait::until_true("the cancellation", PATIENCE, || {
-        std::fs::read_to_string(&journal)
-            .unwrap()
-            .contains("notifications/cancelled")
-    })
-    .await
-    .unwrap();
+    journal.hears("notifications/cancelled").await;
     wait::until("the lease to be gone", PATIENCE, || async {
         let metrics = bridge.private("/metrics").await;
         (metrics.contains("mcp_parked_calls 0") && metrics.contains("mcp_leases 0")).then_some(())

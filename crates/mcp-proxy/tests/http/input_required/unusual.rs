@@ -1,10 +1,9 @@
 //! Questions that are not simply asked: undeclared, of nobody, taken back, before the call, or as an error.
 
 use serde_json::json;
-use testkit::wait::{self, PATIENCE};
 
 use super::{again, ask, begin, elicitation, form, refused};
-use crate::translation::{call, told};
+use crate::translation::{Journal, call, told};
 
 #[tokio::test]
 async fn what_the_client_did_not_declare_is_not_asked() {
@@ -39,11 +38,8 @@ async fn what_the_client_did_not_declare_is_not_asked() {
 
 #[tokio::test]
 async fn a_question_on_a_shared_child_fails_alone_and_pings_are_answered() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = directory.path().join("journal");
-    let bridge = told(&["--journal", journal.to_str().unwrap()])
-        .ready()
-        .await;
+    let journal = Journal::new();
+    let bridge = journal.told(&[]).ready().await;
     // With two calls in the child nobody knows whose question it is, so both go on.
     let first = call(
         &bridge,
@@ -52,11 +48,7 @@ async fn a_question_on_a_shared_child_fails_alone_and_pings_are_answered() {
         json!({}),
     );
     let second = async {
-        wait::until_true("the first call", PATIENCE, || {
-            std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("of both"))
-        })
-        .await
-        .unwrap();
+        journal.hears("of both").await;
         let what = json!([
             ask(json!("q"), "roots/list", json!({})),
             ask(json!("p"), "ping", json!({})),

@@ -3,18 +3,14 @@
 use serde_json::json;
 use testkit::wait::{self, PATIENCE};
 
-use super::{call, plain, told};
+use super::{Journal, call, plain, told};
 
 #[tokio::test]
 async fn a_closed_connection_cancels_in_the_child_whether_shared_or_leased() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = directory.path().join("journal");
-    let bridge = told(&["--journal", journal.to_str().unwrap()])
-        .ready()
-        .await;
+    let journal = Journal::new();
+    let bridge = journal.told(&[]).ready().await;
     for capabilities in [json!({}), json!({ "roots": {} })] {
-        let read = || std::fs::read_to_string(&journal).unwrap_or_default();
-        let before = read().matches("notifications/cancelled").count();
+        let before = journal.count("notifications/cancelled");
         let waiting = call(
             &bridge,
             1,
@@ -23,14 +19,14 @@ async fn a_closed_connection_cancels_in_the_child_whether_shared_or_leased() {
         )
         .send();
         let begun = wait::until_true("the call to begin", PATIENCE, || {
-            read().matches("never").count() > before
+            journal.count("never") > before
         });
         tokio::select! {
             _ = waiting => panic!("nothing answers"),
             begun = begun => begun.unwrap(),
         }
         wait::until_true("the cancellation", PATIENCE, || {
-            read().matches("notifications/cancelled").count() == before + 1
+            journal.count("notifications/cancelled") == before + 1
         })
         .await
         .unwrap();
@@ -44,12 +40,8 @@ async fn a_closed_connection_cancels_in_the_child_whether_shared_or_leased() {
 
 #[tokio::test]
 async fn a_request_without_an_answer_is_given_up_and_cancelled() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = directory.path().join("journal");
-    let bridge = told(&["--journal", journal.to_str().unwrap()])
-        .with("REQUEST_TIMEOUT", "1")
-        .ready()
-        .await;
+    let journal = Journal::new();
+    let bridge = journal.told(&[]).with("REQUEST_TIMEOUT", "1").ready().await;
     let mut answer = call(&bridge, "t", json!([{ "await": ["never"] }]), json!({}))
         .send()
         .await;
@@ -58,13 +50,7 @@ async fn a_request_without_an_answer_is_given_up_and_cancelled() {
         (&body["id"], &body["error"]["code"]),
         (&json!("t"), &json!(-32001))
     );
-    wait::until_true("the cancellation", PATIENCE, || {
-        std::fs::read_to_string(&journal)
-            .unwrap()
-            .contains("notifications/cancelled")
-    })
-    .await
-    .unwrap();
+    journal.hears("notifications/cancelled").await;
 }
 
 #[tokio::test]
@@ -119,21 +105,19 @@ async fn a_server_that_refuses_the_handshake_is_said_to_do_so() {
 
 #[tokio::test]
 async fn calls_are_counted_by_what_became_of_them() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = directory.path().join("journal");
-    let bridge = told(&["--journal", journal.to_str().unwrap()])
+    let journal = Journal::new();
+    let bridge = journal
+        .told(&[])
         .with("REQUEST_TIMEOUT", "1")
         .with("PARKED_TIMEOUT", "1")
         .ready()
         .await;
     let never = json!([{ "await": ["never"] }]);
     // Its client goes away.
-    let begun = wait::until_true("the call", PATIENCE, || {
-        std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("never"))
-    });
+    let begun = journal.hears("never");
     tokio::select! {
         _ = call(&bridge, 1, never.clone(), json!({})).send() => panic!("nothing answers"),
-        begun = begun => begun.unwrap(),
+        () = begun => {}
     }
     let can = || json!({ "elicitation": {} });
     let question = json!({ "send": { "jsonrpc": "2.0", "id": "q", "method": "elicitation/create",

@@ -3,21 +3,15 @@
 use serde_json::{Value, json};
 use testkit::wait::{self, PATIENCE};
 
-use super::{SUBSCRIPTION, call, told};
+use super::{Journal, SUBSCRIPTION, call, told};
 use crate::eras::{post, request};
 
 #[tokio::test]
 async fn listeners_are_told_what_they_asked_for_under_their_own_ids() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = directory.path().join("journal");
+    let journal = Journal::new();
     let capabilities = json!({ "tools": { "listChanged": true }, "resources": { "subscribe": true }, "prompts": {} });
-    let flags = [
-        "--capabilities",
-        &capabilities.to_string(),
-        "--journal",
-        journal.to_str().unwrap(),
-    ];
-    let bridge = told(&flags).ready().await;
+    let flags = ["--capabilities", &capabilities.to_string()];
+    let bridge = journal.told(&flags).ready().await;
     let listen = async |id: Value, filter: Value, honoured: Value| {
         let body = request(
             id.clone(),
@@ -69,10 +63,7 @@ async fn listeners_are_told_what_they_asked_for_under_their_own_ids() {
             );
         }
     }
-    let told = |method: &str| {
-        let text = std::fs::read_to_string(&journal).unwrap();
-        text.matches(&format!("\"method\":\"{method}\"")).count()
-    };
+    let told = |method: &str| journal.count(&format!("\"method\":\"{method}\""));
     assert_eq!(told("resources/subscribe"), 1, "however many listen");
     drop(one);
     let three = listen(json!(3), all, honoured).await;
