@@ -3,6 +3,8 @@
 //! The end: stdin closed → [`POLITE`] → SIGTERM to the group → [`TERMINATING`] → SIGKILL to the group
 //! (MCP 2026-07-28, stdio transport, "Shutdown").
 
+mod ending;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -14,18 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use crate::frames::{Line, Lines};
 use crate::guard;
-use crate::metrics::{self, Counted};
+use crate::metrics::Counted;
 use crate::resources::ResourceLimits;
 use crate::stderr;
 use crate::stdin::Stdin;
@@ -34,8 +35,6 @@ use crate::stdin::Stdin;
 pub const POLITE: Duration = Duration::from_secs(2);
 /// How long a group may take to end after SIGTERM.
 pub const TERMINATING: Duration = Duration::from_secs(5);
-/// How long after the end of the child a grandchild may keep its stdout from being read to the end.
-const DRAINING: Duration = Duration::from_millis(100);
 
 /// What is started: fixed by the configuration and, where that says so, by who the child is for.
 #[derive(Clone, Debug)]
@@ -338,7 +337,7 @@ impl Started {
         let reader =
             Handle::current().spawn(read_lines(stdout, Arc::clone(&listener), watch.clone()));
         runtime.spawn(async move {
-            supervise(child, group, stdin, reader, listener, watch).await;
+            ending::supervise(child, group, stdin, reader, listener, watch).await;
             drop(permit);
         });
     }
@@ -376,94 +375,5 @@ async fn read_lines(stdout: OwnedFd, listener: Arc<impl Listener>, watch: Watch)
     }
     if let Some(line) = lines.rest() {
         listener.line(line);
-    }
-}
-
-async fn supervise(
-    mut child: tokio::process::Child,
-    group: Pid,
-    stdin: Arc<Stdin>,
-    mut reader: tokio::task::JoinHandle<()>,
-    listener: Arc<impl Listener>,
-    watch: Watch,
-) {
-    let mut read_to_end = false;
-    let mut asked = false;
-    let by_itself = tokio::select! {
-        status = child.wait() => Some(status.ok()),
-        () = watch.stop.cancelled() => { asked = true; None }
-        _ = &mut reader => { read_to_end = true; None }
-    };
-    let status = if let Some(status) = by_itself {
-        status
-    } else if !asked && let Ok(status) = timeout(DRAINING, child.wait()).await {
-        // A child that closed its stdout is most often one that has just ended.
-        status.ok()
-    } else {
-        // Whoever waits for an answer learns at once that none will come.
-        watch.stop.cancel();
-        listener.ended(&Ended {
-            end: if asked { End::Asked } else { End::Silent },
-        });
-        stdin.close();
-        end(&mut child, group, &watch.kill).await
-    };
-    stdin.close();
-    if !read_to_end && timeout(DRAINING, &mut reader).await.is_err() {
-        debug!(parent: &watch.span, "a process started by the MCP server still holds its stdout");
-        reader.abort();
-    }
-    let ended = Ended {
-        end: status.map_or(End::Unknown, End::Status),
-    };
-    info!(parent: &watch.span, asked, "{ended}");
-    let cause = if asked { "asked" } else { ended.cause() };
-    watch
-        .counted
-        .ended
-        .get_or_create(&metrics::Ended { cause })
-        .inc();
-    watch.stop.cancel();
-    listener.ended(&ended);
-    end_group(group, &watch.kill).await;
-}
-
-async fn end(
-    child: &mut tokio::process::Child,
-    group: Pid,
-    kill: &CancellationToken,
-) -> Option<ExitStatus> {
-    for (patience, next) in [(POLITE, Signal::TERM), (TERMINATING, Signal::KILL)] {
-        tokio::select! {
-            status = child.wait() => return status.ok(),
-            () = sleep(patience) => {}
-            () = kill.cancelled() => break,
-        }
-        debug!(?group, signal = ?next, "the MCP server did not end");
-        signal(group, next);
-    }
-    signal(group, Signal::KILL);
-    child.wait().await.ok()
-}
-
-/// Ends what the child left behind in its group. While any of it lives, the number of the group cannot be given to others.
-async fn end_group(group: Pid, kill: &CancellationToken) {
-    let alive = || rustix::process::test_kill_process_group(group).is_ok();
-    if !alive() {
-        return;
-    }
-    signal(group, Signal::TERM);
-    let patience = Instant::now() + TERMINATING;
-    while alive() && Instant::now() < patience && !kill.is_cancelled() {
-        sleep(Duration::from_millis(20)).await;
-    }
-    if alive() {
-        signal(group, Signal::KILL);
-    }
-}
-
-fn signal(group: Pid, signal: Signal) {
-    if let Err(error) = rustix::process::kill_process_group(group, signal) {
-        debug!(?group, %error, "cannot signal the process group");
     }
 }
