@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::jsonrpc::Message;
-use crate::modern::translation::members::{Members, Object, line};
+use crate::modern::translation::members::{Members, Object, response};
 use crate::version::Version;
 
 /// The `InitializeResult` of a child.
@@ -111,12 +111,7 @@ impl Greeting {
             .raw("ttlMs", "0")
             .raw("cacheScope", r#""private""#)
             .raw("_meta", &meta.finish());
-        let mut response = Object::new();
-        response
-            .raw("jsonrpc", r#""2.0""#)
-            .raw("id", client_id)
-            .raw("result", &result.finish());
-        line(&response.finish())
+        response(client_id, &result.finish())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::jsonrpc::Message;
 use crate::modern::request::{InFlight, Request, Serving};
 use crate::modern::translation::child::Legacy;
 use crate::modern::translation::inward::Inward;
-use crate::modern::translation::members::{Members, Object, line, quoted};
+use crate::modern::translation::members::{Members, Object, line, quoted, response};
 use crate::session::Refused;
 
 /// Resources that one request may watch; the acknowledgement leaves out what is beyond.
@@ -264,12 +264,7 @@ pub(super) fn completion(client_id: &str, server: &str) -> Vec<u8> {
     result
         .raw("resultType", r#""complete""#)
         .raw("_meta", &meta.finish());
-    let mut response = Object::new();
-    response
-        .raw("jsonrpc", r#""2.0""#)
-        .raw("id", client_id)
-        .raw("result", &result.finish());
-    line(&response.finish())
+    response(client_id, &result.finish())
 }
 
 #[cfg(test)]

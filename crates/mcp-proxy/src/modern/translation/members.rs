@@ -123,6 +123,17 @@ pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// A response with this result, as one line. Both are JSON text.
+#[must_use]
+pub fn response(id: &str, result: &str) -> Vec<u8> {
+    let mut response = Object::new();
+    response
+        .raw("jsonrpc", r#""2.0""#)
+        .raw("id", id)
+        .raw("result", result);
+    line(&response.finish())
+}
+
 /// A text as one line for a child.
 #[must_use]
 pub fn line(text: &str) -> Vec<u8> {

@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::jsonrpc::Message;
-use crate::modern::translation::members::{Members, Object, line, quoted};
+use crate::modern::translation::members::{Members, Object, quoted, response};
 use crate::modern::translation::profile::Profile;
 
 /// One request of the child that waits for the client.
@@ -104,12 +104,7 @@ impl Question {
     /// The line that brings the client's answer to the child.
     #[must_use]
     pub fn answered(&self, answer: &str) -> Vec<u8> {
-        let mut response = Object::new();
-        response
-            .raw("jsonrpc", r#""2.0""#)
-            .raw("id", &self.id)
-            .raw("result", answer);
-        line(&response.finish())
+        response(&self.id, answer)
     }
 }
 
@@ -163,12 +158,7 @@ pub fn input_required(
         result.raw("requestState", &quoted(state));
     }
     result.raw("_meta", &meta.finish());
-    let mut response = Object::new();
-    response
-        .raw("jsonrpc", r#""2.0""#)
-        .raw("id", client_id)
-        .raw("result", &result.finish());
-    line(&response.finish())
+    response(client_id, &result.finish())
 }
 
 #[cfg(test)]
