@@ -41,7 +41,7 @@ use crate::routes;
 use crate::sessions::Sessions;
 use crate::tools::reload::{InForce, Reload};
 
-use parts::{bounds, command, gate, leases, limits, replicas, sessions};
+use parts::{bounds, command, gate, leases, pool, replicas, sessions};
 
 /// How often idle sessions and overdue calls are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -258,13 +258,8 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     let state = State {
         allowed: Allowed::new(&config.allowed_hosts, &config.allowed_origins),
         gate: gate(&config, &children)?,
-        sessions: sessions(&children, &config, replica, &counted),
-        pool: Arc::new(Pool::new(
-            children.clone(),
-            limits(&config),
-            counted.calls.clone(),
-            config.child.sharing,
-        )),
+        sessions: sessions(&children, &config, replica, &counted, &rules),
+        pool: pool(&children, &config, &counted, &rules),
         children: children.clone(),
         about,
         tools: rules.clone(),

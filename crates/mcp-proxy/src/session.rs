@@ -36,6 +36,7 @@ use crate::sessions::SessionId;
 use crate::sse::Inlet;
 use crate::stdin::{SendError, Stdin};
 use crate::streams::Streams;
+use crate::tools::reload::InForce;
 use crate::trunk::Trunk;
 use crate::version::Version;
 
@@ -89,6 +90,7 @@ pub struct Session {
     limits: Limits,
     /// What became of calls is counted here.
     calls: Calls,
+    tools: InForce,
     opened: Instant,
     state: Mutex<State>,
 }
@@ -140,6 +142,7 @@ impl Session {
         child: Child,
         limits: Limits,
         calls: Calls,
+        tools: InForce,
     ) -> Self {
         let mut state = State::new(Streams::new(limits.replay_bytes, limits.reader_bytes));
         if let Child::Shared { first, .. } = &child {
@@ -152,6 +155,7 @@ impl Session {
             child,
             limits,
             calls,
+            tools,
             opened: Instant::now(),
             state: Mutex::new(state),
         }

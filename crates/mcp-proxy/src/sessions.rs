@@ -25,7 +25,8 @@ use crate::jsonrpc::Message;
 use crate::metrics::Counted;
 use crate::replicas::Tag;
 use crate::session::{Child, Limits, Session};
-use crate::tools::announce::list_changed;
+use crate::tools::announce::{declare, list_changed};
+use crate::tools::reload::InForce;
 use crate::trunk::{Key, Trunk};
 use trunks::Found;
 
@@ -95,6 +96,7 @@ pub struct Sessions {
     sharing: Sharing,
     bounds: Bounds,
     replica: Option<Tag>,
+    tools: InForce,
     trunks: Mutex<HashMap<Key, Arc<Trunk>>>,
     /// Held while a shared child is opened, so that there is one.
     opening: tokio::sync::Mutex<()>,
@@ -168,7 +170,7 @@ impl Listener for Ear {
 }
 
 impl Sessions {
-    /// No sessions yet. `replica`: what their names begin with where there are several replicas.
+    /// No sessions yet. `replica`: what their names begin with where there are several replicas. `tools`: who may call which.
     #[must_use]
     pub fn new(
         children: Children,
@@ -177,6 +179,7 @@ impl Sessions {
         sharing: Sharing,
         bounds: Bounds,
         replica: Option<Tag>,
+        tools: InForce,
     ) -> Self {
         Self {
             table: RwLock::default(),
@@ -187,6 +190,7 @@ impl Sessions {
             sharing,
             bounds,
             replica,
+            tools,
             trunks: Mutex::default(),
             opening: tokio::sync::Mutex::new(()),
         }
@@ -225,6 +229,10 @@ impl Sessions {
             self.close(&session, "the MCP server process has ended");
             return Err(NotOpened::Unanswered);
         }
+        let narrow = self.tools.now().narrow();
+        let declared = narrow.then(|| declare(answer.as_bytes())).flatten();
+        let declared = declared.and_then(|answer| String::from_utf8(answer).ok());
+        let answer = declared.map_or(answer, Into::into);
         Ok(Opened::Shared(session, answer))
     }
 
@@ -272,6 +280,7 @@ impl Sessions {
             child,
             self.limits,
             self.counted.calls.clone(),
+            self.tools.clone(),
         ));
         self.table
             .write()

@@ -14,12 +14,14 @@ use crate::command::CommandLine;
 use crate::config::{Config, child_environment};
 use crate::http::gate::Gate;
 use crate::metrics::{Counted, Replication};
+use crate::modern::pool::Pool;
 use crate::modern::translation::leases::{self, Leases};
 use crate::replicas::{Replicas, Tag};
 use crate::senders::{Named, Senders};
 use crate::session::Limits;
 use crate::sessions::{self, Sessions};
 use crate::template::Template;
+use crate::tools::reload::InForce;
 
 /// Bytes that may wait for one reader of an event stream.
 const READER_BYTES: usize = 1024 * 1024;
@@ -66,6 +68,7 @@ pub(super) fn sessions(
     config: &Config,
     replica: Option<Tag>,
     counted: &Counted,
+    tools: &InForce,
 ) -> Arc<Sessions> {
     let bounds = sessions::Bounds {
         total: config.limits.sessions,
@@ -79,6 +82,22 @@ pub(super) fn sessions(
         config.child.sharing,
         bounds,
         replica,
+        tools.clone(),
+    ))
+}
+
+pub(super) fn pool(
+    children: &Children,
+    config: &Config,
+    counted: &Counted,
+    tools: &InForce,
+) -> Arc<Pool> {
+    Arc::new(Pool::new(
+        children.clone(),
+        limits(config),
+        counted.calls.clone(),
+        config.child.sharing,
+        tools.clone(),
     ))
 }
 
@@ -105,7 +124,7 @@ pub(super) fn leases(
     leases.context("the system gave no random bits")
 }
 
-pub(super) fn limits(config: &Config) -> Limits {
+fn limits(config: &Config) -> Limits {
     Limits {
         in_flight: config.limits.in_flight,
         patience: Patience {

@@ -13,7 +13,7 @@ use crate::http::error::{Refusal, json};
 use crate::http::hand_over::{self, Place};
 use crate::http::named;
 use crate::http::post::{self, Failure};
-use crate::http::tools::{self, Narrowed};
+use crate::http::tools::{self, Edited};
 use crate::identity::Identity;
 use crate::jsonrpc::{self, Kind, Message};
 use crate::request_id::RequestId;
@@ -61,7 +61,7 @@ pub async fn serve(
     let accepts = if lists.is_empty() {
         accepts
     } else {
-        Narrowed::ACCEPTS
+        Edited::ACCEPTS
     };
     let pending = session
         .batch(&messages, accepts, answered.clone())
@@ -84,7 +84,7 @@ struct Sorted<'a> {
     /// Our answers to the rest.
     answered: Vec<Vec<u8>>,
     /// The raw ids of lists that are narrowed on their way out.
-    lists: Vec<(&'a str, Narrowed)>,
+    lists: Vec<(&'a str, Edited)>,
 }
 
 fn sort<'a>(
@@ -113,8 +113,8 @@ fn sort<'a>(
         } else {
             match tools::admit(state, identity, accepts, &message) {
                 Ok(None) => None,
-                Ok(Some(narrowed)) => {
-                    sorted.lists.push((id.unwrap_or("null"), narrowed));
+                Ok(Some(edited)) => {
+                    sorted.lists.push((id.unwrap_or("null"), edited));
                     None
                 }
                 Err(refusal) => Some(refusal),
@@ -129,7 +129,7 @@ fn sort<'a>(
 }
 
 /// The answers with their lists narrowed. Answers to equal ids cannot be told apart, so they are narrowed alike.
-async fn narrowed(pending: Pending, lists: &[(&str, Narrowed)]) -> Result<HttpResponse, Refusal> {
+async fn narrowed(pending: Pending, lists: &[(&str, Edited)]) -> Result<HttpResponse, Refusal> {
     let Reply::Json(answers) = pending.reply.await.map_err(|_| Refusal::AnswerLost)? else {
         return Ok(HttpResponse::Accepted().finish());
     };
@@ -146,7 +146,7 @@ async fn narrowed(pending: Pending, lists: &[(&str, Narrowed)]) -> Result<HttpRe
                 .find(|(list, _)| id.is_some_and(|id| id.get() == *list));
             let answer = answer.get().as_bytes().to_vec();
             match list {
-                Some((_, narrowed)) => narrowed.filter(answer),
+                Some((_, edited)) => edited.edit(answer),
                 None => answer,
             }
         })

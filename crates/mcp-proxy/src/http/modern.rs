@@ -11,7 +11,7 @@ use crate::app::State;
 use crate::calls::{Accepts, Reply};
 use crate::http::body;
 use crate::http::error::{Refusal, json};
-use crate::http::tools::{self, Narrowed};
+use crate::http::tools::{self, Edited};
 use crate::http::translated;
 use crate::identity::Identity;
 use crate::jsonrpc::{Kind, Message, as_text, code};
@@ -45,10 +45,10 @@ pub async fn serve(
         .await
         .ok_or(Refusal::NotReady)?;
     validate::request(request.headers(), message, || vec![Version::V20260728])?;
-    let narrowed = tools::admit(state, identity, accepts, message)?;
-    let accepts = narrowed.as_ref().map_or(accepts, |_| Narrowed::ACCEPTS);
+    let edited = tools::admit(state, identity, accepts, message)?;
+    let accepts = edited.as_ref().map_or(accepts, |_| Edited::ACCEPTS);
     if era == Era::Legacy {
-        return translated::serve(request, state, identity, accepts, message, narrowed).await;
+        return translated::serve(request, state, identity, accepts, message, edited).await;
     }
     let shared = state.pool.child(identity).await?;
     check_parameters(request, message, async |tool, life| {
@@ -57,7 +57,7 @@ pub async fn serve(
     .await?;
     let in_flight = shared.request(message, accepts)?;
     let listens = message.method == "subscriptions/listen";
-    answer(in_flight, state, accepts, listens, narrowed).await
+    answer(in_flight, state, accepts, listens, edited).await
 }
 
 async fn notification(
@@ -107,14 +107,14 @@ pub async fn check_parameters(
     check(&*schemas(&tool, Some(Duration::ZERO)).await?)
 }
 
-/// Waits for what comes first. `listens`: the answer is a stream without an end of its own; `narrowed`: it is not shown as it
+/// Waits for what comes first. `listens`: the answer is a stream without an end of its own; `edited`: it is not shown as it
 /// is.
 pub async fn answer(
     mut in_flight: InFlight,
     state: &State,
     accepts: Accepts,
     listens: bool,
-    narrowed: Option<Narrowed>,
+    edited: Option<Edited>,
 ) -> Result<HttpResponse, Refusal> {
     let first = if accepts.sse {
         let wait =
@@ -129,8 +129,8 @@ pub async fn answer(
         (&mut in_flight.reply).await
     };
     match first.map_err(|_| Refusal::AnswerLost)? {
-        Reply::Json(answer) => Ok(match narrowed {
-            Some(narrowed) => narrowed.answer(answer, status),
+        Reply::Json(answer) => Ok(match edited {
+            Some(edited) => edited.answer(answer, status),
             None => json(HttpResponse::build(status(&answer)), answer),
         }),
         Reply::Nothing => Ok(HttpResponse::Accepted().finish()),

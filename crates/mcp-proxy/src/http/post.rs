@@ -15,7 +15,7 @@ use crate::http::error::{Refusal, json};
 use crate::http::hand_over::{self, Place};
 use crate::http::headers::{self, SESSION_ID};
 use crate::http::origin::single;
-use crate::http::tools::{self, Narrowed};
+use crate::http::tools::{self, Edited};
 use crate::http::{admit, batch, body, modern, named};
 use crate::identity::Identity;
 use crate::jsonrpc::{self, Kind, Message};
@@ -119,9 +119,9 @@ async fn single_message(
         return Err(state.ending());
     }
     if message.kind == Kind::Request {
-        if let Some(narrowed) = tools::admit(state, identity, accepts, message)? {
-            let pending = session.request(message, Narrowed::ACCEPTS)?;
-            return whole(pending, &narrowed).await;
+        if let Some(edited) = tools::admit(state, identity, accepts, message)? {
+            let pending = session.request(message, Edited::ACCEPTS)?;
+            return whole(pending, &edited).await;
         }
         let pending = session.request(message, accepts)?;
         return answer(&session, pending, state, accepts, None).await;
@@ -228,10 +228,10 @@ impl Drop for Unknown<'_> {
     }
 }
 
-/// Waits for the answer to a list that is not shown as it is.
-async fn whole(pending: Pending, narrowed: &Narrowed) -> Result<HttpResponse, Refusal> {
+/// Waits for an answer that is not shown as it is.
+async fn whole(pending: Pending, edited: &Edited) -> Result<HttpResponse, Refusal> {
     match pending.reply.await.map_err(|_| Refusal::AnswerLost)? {
-        Reply::Json(body) => Ok(narrowed.answer(body, |_| StatusCode::OK)),
+        Reply::Json(body) => Ok(edited.answer(body, |_| StatusCode::OK)),
         Reply::Nothing => Ok(HttpResponse::Accepted().finish()),
         // What was asked for takes no stream.
         Reply::Stream(_) => Err(Refusal::AnswerLost),

@@ -1,4 +1,5 @@
-//! The rules for tools at the door: calls that are not allowed are refused, lists are narrowed on their way out.
+//! The rules for tools at the door: calls that are not allowed are refused, lists are narrowed on their way out, and
+//! discovery says that they may change.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -14,26 +15,35 @@ use crate::identity::Identity;
 use crate::jsonrpc::{Message, as_text};
 use crate::sse;
 use crate::tools::Access;
+use crate::tools::announce::declare;
 use crate::tools::filter::filter;
 
-/// How the answer to `tools/list` of a person who may not call every tool is given.
+/// How an answer that is changed on its way out is given.
 ///
 /// Its request is sent as that of a client that takes JSON only, so that the answer is in one piece and never in what a
 /// session remembers for resumption.
 #[derive(Clone, Debug)]
-pub struct Narrowed {
-    access: Access,
+pub struct Edited {
+    how: How,
     /// The client takes no JSON.
     as_event: bool,
 }
 
-/// Lets a request pass, or refuses it. `Some`: its answer must be given with [`Narrowed::answer`].
+#[derive(Clone, Debug)]
+enum How {
+    /// A list without the tools that the person may not call.
+    Narrowed(Access),
+    /// Discovery that says that the list of tools may change.
+    Declared,
+}
+
+/// Lets a request pass, or refuses it. `Some`: its answer must be given with [`Edited::answer`].
 pub fn admit(
     state: &State,
     identity: Option<&Identity>,
     accepts: Accepts,
     message: &Message<'_>,
-) -> Result<Option<Narrowed>, Refusal> {
+) -> Result<Option<Edited>, Refusal> {
     match &*message.method {
         "tools/call" => {
             let Some(tool) = message.params.name.and_then(as_text) else {
@@ -51,26 +61,33 @@ pub fn admit(
         }
         "tools/list" => {
             let access = state.tools.now().access(identity);
-            Ok((!access.is_whole()).then_some(Narrowed {
-                access,
+            Ok((!access.is_whole()).then_some(Edited {
+                how: How::Narrowed(access),
                 as_event: !accepts.json,
             }))
         }
+        "server/discover" => Ok(state.tools.now().narrow().then_some(Edited {
+            how: How::Declared,
+            as_event: !accepts.json,
+        })),
         _ => Ok(None),
     }
 }
 
-impl Narrowed {
+impl Edited {
     /// How the request goes on.
     pub const ACCEPTS: Accepts = Accepts {
         json: true,
         sse: false,
     };
 
-    /// The part of the answer that is for this person.
+    /// The answer as this person gets it.
     #[must_use]
-    pub fn filter(&self, answer: Vec<u8>) -> Vec<u8> {
-        filter(answer, &self.access)
+    pub fn edit(&self, answer: Vec<u8>) -> Vec<u8> {
+        match &self.how {
+            How::Narrowed(access) => filter(answer, access),
+            How::Declared => declare(&answer).unwrap_or(answer),
+        }
     }
 
     /// The answer to a request. `status`: that of an answer in JSON.
@@ -80,7 +97,7 @@ impl Narrowed {
         answer: Vec<u8>,
         status: impl FnOnce(&[u8]) -> StatusCode,
     ) -> HttpResponse {
-        let answer = self.filter(answer);
+        let answer = self.edit(answer);
         if self.as_event {
             return HttpResponse::Ok()
                 .insert_header((CONTENT_TYPE, "text/event-stream"))

@@ -8,7 +8,7 @@ use crate::calls::Accepts;
 use crate::http::error::{Refusal, json};
 use crate::http::hand_over;
 use crate::http::modern::{answer, check_parameters};
-use crate::http::tools::Narrowed;
+use crate::http::tools::Edited;
 use crate::identity::Identity;
 use crate::jsonrpc::Message;
 use crate::modern::translation::child::conversation::{STATE_UNKNOWN, can_ask};
@@ -16,14 +16,14 @@ use crate::modern::translation::inward::Inward;
 use crate::modern::translation::parked::Binding;
 use crate::modern::translation::profile::Profile;
 
-/// Serves one modern request whose headers and `_meta` have been checked. `narrowed`: how its answer is shown.
+/// Serves one modern request whose headers and `_meta` have been checked. `edited`: how its answer is shown.
 pub async fn serve(
     request: &HttpRequest,
     state: &State,
     identity: Option<&Identity>,
     accepts: Accepts,
     message: &Message<'_>,
-    narrowed: Option<Narrowed>,
+    edited: Option<Edited>,
 ) -> Result<HttpResponse, Refusal> {
     // Tasks of 2025-11-25 are another thing than the extension of that name, and answers in their shape are none here.
     if message.method.starts_with("tasks/") {
@@ -42,10 +42,15 @@ pub async fn serve(
     match &*message.method {
         "server/discover" => {
             let id = message.id.map_or("null", RawValue::get);
-            return Ok(json(HttpResponse::Ok(), shared.discovered(id)));
+            let mut answer = shared.discovered(id);
+            if let Some(edited) = edited {
+                answer = edited.edit(answer);
+            }
+            return Ok(json(HttpResponse::Ok(), answer));
         }
         "subscriptions/listen" => {
-            let in_flight = shared.listen(message, &inward, accepts).await?;
+            let announced = state.tools.now().narrow();
+            let in_flight = shared.listen(message, &inward, accepts, announced).await?;
             return answer(in_flight, state, accepts, true, None).await;
         }
         _ => {}
@@ -63,7 +68,7 @@ pub async fn serve(
             .redeem(token, binding)
             .map_err(|_| Refusal::InvalidParams(STATE_UNKNOWN))?;
         let in_flight = child.resume((ticket, number), message, &inward, accepts)?;
-        return answer(in_flight, state, accepts, false, narrowed).await;
+        return answer(in_flight, state, accepts, false, edited).await;
     }
     let profile = if asks {
         inward.profile
@@ -73,7 +78,7 @@ pub async fn serve(
     let level = inward.level.filter(|_| shared.logs());
     if profile.is_empty() && level.is_none() {
         let in_flight = shared.call(message, &inward, accepts, None)?;
-        return answer(in_flight, state, accepts, false, narrowed).await;
+        return answer(in_flight, state, accepts, false, edited).await;
     }
     let claim = state.leases.lease(identity, profile).await?;
     if let Some(level) = level {
@@ -84,5 +89,5 @@ pub async fn serve(
         .child()
         .call(message, &inward, accepts, Some(binding))?;
     claim.begun();
-    answer(in_flight, state, accepts, false, narrowed).await
+    answer(in_flight, state, accepts, false, edited).await
 }

@@ -17,6 +17,7 @@ use crate::identity::Identity;
 use crate::metrics::Calls;
 use crate::modern::shared::Shared;
 use crate::session::Limits;
+use crate::tools::reload::InForce;
 
 type Subject = Option<Arc<str>>;
 
@@ -31,6 +32,7 @@ pub struct Pool {
     /// What became of requests is counted here.
     calls: Calls,
     sharing: Sharing,
+    tools: InForce,
 }
 
 /// Hears a child and takes it from the table when it has ended.
@@ -68,7 +70,13 @@ impl Listener for Ear {
 impl Pool {
     /// No children yet.
     #[must_use]
-    pub fn new(children: Children, limits: Limits, calls: Calls, sharing: Sharing) -> Self {
+    pub fn new(
+        children: Children,
+        limits: Limits,
+        calls: Calls,
+        sharing: Sharing,
+        tools: InForce,
+    ) -> Self {
         Self {
             table: RwLock::default(),
             starting: tokio::sync::Mutex::new(()),
@@ -76,6 +84,7 @@ impl Pool {
             limits,
             calls,
             sharing,
+            tools,
         }
     }
 
@@ -127,6 +136,7 @@ impl Pool {
             stop.clone(),
             self.limits,
             self.calls.clone(),
+            self.tools.clone(),
         ));
         self.table
             .write()

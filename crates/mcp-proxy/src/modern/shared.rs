@@ -31,6 +31,7 @@ use crate::modern::schemas::Cache;
 use crate::session::{Limits, Refused};
 use crate::stdin::{Haste, Stdin};
 use crate::tools::announce;
+use crate::tools::reload::InForce;
 
 /// A child shared by the requests of one person.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub struct Shared {
     limits: Limits,
     /// What became of requests is counted here.
     calls: Calls,
+    tools: InForce,
     state: Mutex<State>,
     pub(super) schemas: Cache,
 }
@@ -86,6 +88,7 @@ impl Shared {
         stop: CancellationToken,
         limits: Limits,
         calls: Calls,
+        tools: InForce,
     ) -> Self {
         let state = State {
             ended: None,
@@ -101,6 +104,7 @@ impl Shared {
             stop,
             limits,
             calls,
+            tools,
             state: Mutex::new(state),
             schemas: Cache::default(),
         }
@@ -385,10 +389,18 @@ impl Shared {
         let Some(replacement) = replacement.filter(|_| !is_end || request.listens) else {
             return;
         };
-        let outward = match edited {
-            Some(value) => splice(message.text, &mut [(message.range(value), &replacement)]),
-            None => splice(message.text, &mut []),
-        };
+        let acknowledges = message.method == "notifications/subscriptions/acknowledged";
+        let honoured = (acknowledges && request.listens_for_tools && self.tools.now().narrow())
+            .then(|| announce::honoured(message))
+            .flatten();
+        let mut edits: Vec<Edit<'_>> = Vec::new();
+        edits.extend(edited.map(|value| (message.range(value), &*replacement)));
+        edits.extend(
+            honoured
+                .as_ref()
+                .map(|(place, text)| (place.clone(), &**text)),
+        );
+        let outward = splice(message.text, &mut edits);
         if is_progress {
             request
                 .call

@@ -5,10 +5,11 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::child::{Ended, Listener};
-use crate::jsonrpc::{Kind, Message, code, error_response, is_batch, parse_batch, splice};
+use crate::jsonrpc::{Edit, Kind, Message, code, error_response, is_batch, parse_batch, splice};
 use crate::replay::STANDALONE;
 use crate::session::Session;
 use crate::session::state::State;
+use crate::tools::announce;
 
 /// Requests of the child that the client has not answered yet.
 const MAX_ASKED: usize = 1000;
@@ -48,8 +49,11 @@ impl Session {
         } else {
             self.calls.answered.inc();
         }
+        let mut declaration = None;
         if state.version.is_none() {
             state.negotiated(message);
+            let narrow = self.tools.now().narrow();
+            declaration = narrow.then(|| announce::declaration(message)).flatten();
         }
         if let Some(token) = call.token {
             if state.late_tokens.len() == MAX_LATE_TOKENS {
@@ -57,7 +61,13 @@ impl Session {
             }
             state.late_tokens.push_back((number, token));
         }
-        let answer = splice(message.text, &mut [(message.range(id), &call.client_id)]);
+        let mut edits: Vec<Edit<'_>> = vec![(message.range(id), &call.client_id)];
+        edits.extend(
+            declaration
+                .as_ref()
+                .map(|(place, text)| (place.clone(), &**text)),
+        );
+        let answer = splice(message.text, &mut edits);
         state.deliver(call.exchange, Some(answer));
     }
 

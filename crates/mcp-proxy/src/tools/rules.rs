@@ -84,6 +84,12 @@ impl Rules {
         })
     }
 
+    /// Do they keep tools from anybody?
+    #[must_use]
+    pub fn narrow(&self) -> bool {
+        !self.otherwise.is_whole() || self.rules.iter().any(|rule| !rule.access.is_whole())
+    }
+
     /// The tools of a person: those of the first rule that fits them. Nobody in particular fits only rules for all.
     #[must_use]
     pub fn access(&self, person: Option<&Identity>) -> Access {

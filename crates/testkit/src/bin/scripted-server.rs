@@ -8,7 +8,7 @@
 //! - `--exit STATUS`: ends at once; `--announce FILE`: appends its process id to a file;
 //! - `--exit-initialize`: ends when a client says `initialize`; `--exit-once-said`: ends when anybody does, once there is a
 //!   file `exit` in the working directory;
-//! - `--paged`: lists its tools on two pages;
+//! - `--paged`: lists its tools on two pages; `--still`: acknowledges nothing that is listened for;
 //! - `--ignored`: what follows has no meaning.
 
 #![expect(clippy::print_stdout, reason = "stdout is the transport")]
@@ -40,6 +40,7 @@ struct Flags {
     silent: bool,
     silent_initialize: bool,
     paged: bool,
+    still: bool,
     exit_initialize: bool,
     exit_once_said: bool,
 }
@@ -74,6 +75,7 @@ fn main() -> std::process::ExitCode {
             "--exit-initialize" => flags.exit_initialize = true,
             "--exit-once-said" => flags.exit_once_said = true,
             "--paged" => flags.paged = true,
+            "--still" => flags.still = true,
             "--silent" => flags.silent = true,
             "--silent-initialize" => flags.silent_initialize = true,
             "--exit" => return exit_status(arguments.next().as_deref()),
@@ -209,8 +211,10 @@ impl Server {
             ], "ttlMs": 0, "cacheScope": "private" })),
             "subscriptions/listen" if mine == Era::Modern => {
                 self.listening.push(id.clone());
+                let wanted = message["params"]["notifications"].clone();
+                let honoured = if self.flags.still { json!({}) } else { wanted };
                 send(&json!({ "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
-                    "params": { "_meta": { SUBSCRIPTION: id }, "notifications": message["params"]["notifications"] } }));
+                    "params": { "_meta": { SUBSCRIPTION: id }, "notifications": honoured } }));
             }
             "tools/call" => return self.call(id, &message["params"]),
             "ping" => self.result(id, &json!({})),

@@ -29,6 +29,8 @@ pub struct Greeting {
     reason = "each is one capability, there or not"
 )]
 pub struct Changes {
+    /// There are tools.
+    pub has_tools: bool,
     /// `tools.listChanged`.
     pub tools: bool,
     /// `prompts.listChanged`.
@@ -78,6 +80,7 @@ impl Greeting {
             capabilities: initialized.capabilities.get().to_owned(),
             instructions: initialized.instructions.map(|text| text.get().to_owned()),
             changes: Changes {
+                has_tools: found.tools.is_some(),
                 tools: list(&found.tools),
                 prompts: list(&found.prompts),
                 resources: list(&found.resources),

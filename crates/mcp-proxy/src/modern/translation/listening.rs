@@ -129,12 +129,14 @@ impl Legacy {
         watching
     }
 
-    /// Listens for the client: the acknowledgement comes first, then what it asked for.
+    /// Listens for the client: the acknowledgement comes first, then what it asked for. `announced`: changes of the tools that
+    /// it sees are told whether the server tells its own or not.
     pub async fn listen(
         self: &Arc<Self>,
         message: &Message<'_>,
         inward: &Inward<'_>,
         accepts: Accepts,
+        announced: bool,
     ) -> Result<InFlight, Refusal> {
         if !accepts.sse {
             return Err(Refusal::NotAcceptable);
@@ -156,7 +158,8 @@ impl Legacy {
             Watching::default()
         };
         let honoured = Filter {
-            tools_list_changed: filter.tools_list_changed && changes.tools,
+            tools_list_changed: filter.tools_list_changed
+                && (changes.tools || announced && changes.has_tools),
             prompts_list_changed: filter.prompts_list_changed && changes.prompts,
             resources_list_changed: filter.resources_list_changed && changes.resources,
             resource_subscriptions: watching.uris.iter().cloned().collect(),
