@@ -242,4 +242,27 @@ mod tests {
         stdin.close();
         assert_eq!(stdin.send(Vec::new()), Err(SendError::Closed));
     }
+
+    #[tokio::test]
+    async fn what_waits_for_a_child_that_does_not_read_is_bounded() {
+        const LIMIT: usize = 256 * 1024;
+        const PIPE: usize = 1024 * 1024;
+        let (pipe, mut child) = pipe::pipe().unwrap();
+        let stdin = Stdin::new(pipe, LIMIT, Handle::current());
+        let line = vec![b'x'; 9_999];
+        let mut taken = 0;
+        let refused = loop {
+            match stdin.send(line.clone()) {
+                Ok(()) => taken += line.len() + 1,
+                Err(error) => break error,
+            }
+            assert!(taken <= LIMIT + PIPE, "no bound");
+        };
+        assert_eq!(refused, SendError::Full);
+        assert!(taken > LIMIT, "{taken}");
+        // What was taken arrives, and then there is room again.
+        let mut found = vec![0; taken];
+        child.read_exact(&mut found).await.unwrap();
+        assert_eq!(stdin.send(line), Ok(()));
+    }
 }

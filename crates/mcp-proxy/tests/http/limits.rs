@@ -76,6 +76,25 @@ async fn calls_in_flight_are_bounded() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_child_that_does_not_read_is_bounded() {
+    let setup = scripted(&[]).with("MAX_MESSAGE_BYTES", "65536");
+    let bridge = setup.start().await;
+    let session = bridge.open("2025-11-25").await;
+    let hang = |id: usize| {
+        let body = tool(id, "hang", json!({ "padding": "x".repeat(60_000) }));
+        Box::pin(bridge.post(&body).session(&session).send())
+    };
+    // The first one keeps the child from reading the others.
+    let calls = (0..10).map(hang);
+    let (mut refused, _, _) = futures_util::future::select_all(calls).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    let body = refused.json().await;
+    assert_eq!(body["error"]["code"], -32603);
+    assert!(body["id"].is_u64(), "{body}");
+}
+
+#[tokio::test]
 async fn an_idle_session_ends_although_a_get_stream_is_open() {
     let bridge = scripted(&[]).with("SESSION_TIMEOUT", "1").start().await;
     let session = bridge.open("2025-11-25").await;
