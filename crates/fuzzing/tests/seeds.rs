@@ -6,12 +6,13 @@
     reason = "a test ends where its expectation does"
 )]
 
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::Path;
 
 use fuzzing::TARGETS;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 /// Mutations of each target.
 const CASES: u32 = 10_000;
@@ -65,11 +66,20 @@ fn no_seed_and_no_mutation_of_one_breaks_what_must_hold() {
         for seed in &seeds {
             target(seed);
         }
+        // Other mutations in each run; PROPTEST_RNG_SEED makes those of a run again.
+        let rng_seed = match Config::default().rng_seed {
+            RngSeed::Random => {
+                RngSeed::Fixed(std::hash::RandomState::new().build_hasher().finish())
+            }
+            given @ RngSeed::Fixed(_) => given,
+        };
         let config = Config {
             cases: CASES,
             failure_persistence: None,
+            rng_seed,
             ..Config::default()
         };
+        println!("{name}: PROPTEST_RNG_SEED={rng_seed}");
         let inputs = prop_oneof![
             4 => (prop::sample::select(seeds), vec(edit(), 1..6)).prop_map(|(seed, edits)| mutate(&seed, edits)),
             1 => vec(any::<u8>(), 0..64),
@@ -79,6 +89,6 @@ fn no_seed_and_no_mutation_of_one_breaks_what_must_hold() {
                 target(&input);
                 Ok(())
             })
-            .unwrap_or_else(|failure| panic!("{name}: {failure}"));
+            .unwrap_or_else(|failure| panic!("{name}, PROPTEST_RNG_SEED={rng_seed}: {failure}"));
     }
 }
