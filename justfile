@@ -79,12 +79,12 @@ conformance: tools
     cargo build --locked --workspace --bins
     cargo test --locked --package it conformance -- --nocapture --test-threads=1
 
-# Speed and memory of mcp-proxy, beside a handler without a child and another bridge
+# Speed and memory of mcp-proxy, a static binary as in the images, beside a handler without a child and another bridge
 [group('test')]
 bench-proxy *arguments:
-    cargo build --release --locked --package mcp-proxy --package bench
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$(rustc --print host-tuple)" --package mcp-proxy --package bench
     [ -x .tools/bench/bin/mcp-proxy ] || cargo install --quiet --locked --root .tools/bench mcp-proxy --version 0.6.0
-    @target/release/bench-proxy {{ arguments }}
+    @target/"$(rustc --print host-tuple)"/release/bench-proxy {{ arguments }}
 
 # Speed, memory and start of mcp-auth, beside a handler that checks nothing (needs wrk and redis-server)
 [group('test')]

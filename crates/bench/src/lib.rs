@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod auth;
+pub mod awake;
 pub mod connection;
 pub mod load;
 pub mod measure;

@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use bench::awake::Awake;
 use bench::load::{self, Outcome, Shape, Until};
 use bench::measure::{self, median, mib};
 use bench::message::{self, Era, INITIALIZED};
@@ -31,6 +32,9 @@ struct Cli {
     /// Only this load on this target, once: `ours:8x8`, for a profiler.
     #[arg(long)]
     only: Option<String>,
+    /// Measures calls a second time in each round, with processors that do not sleep (see `bench::awake`; needs chrt).
+    #[arg(long)]
+    awake: bool,
     /// Only these parts.
     #[arg(long, value_enum, value_delimiter = ',')]
     parts: Vec<Part>,
@@ -59,6 +63,7 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     let until = Until::Time(Duration::from_secs_f64(cli.seconds));
     if let Some(only) = &cli.only {
+        let _awake = cli.awake.then(Awake::start).transpose()?;
         return profile(only, until).await;
     }
     let mut kinds = vec![Kind::Plain, Kind::Ours, Kind::OursModern];
@@ -69,7 +74,7 @@ async fn main() -> Result<()> {
     }
     let wanted = |part| cli.parts.is_empty() || cli.parts.contains(&part);
     if wanted(Part::Calls) {
-        calls(&kinds, until, cli.rounds).await?;
+        calls(&kinds, until, &cli).await?;
     }
     kinds.retain(|kind| *kind != Kind::Plain);
     if wanted(Part::Memory) {
@@ -107,19 +112,27 @@ async fn profile(only: &str, until: Until) -> Result<()> {
     Ok(())
 }
 
-async fn calls(kinds: &[Kind], until: Until, rounds: usize) -> Result<()> {
+async fn calls(kinds: &[Kind], until: Until, cli: &Cli) -> Result<()> {
     let mut targets = Vec::new();
     for kind in kinds {
         targets.push(Target::start(*kind).await?);
     }
+    let ways: &[bool] = if cli.awake { &[false, true] } else { &[false] };
     let mut found: Vec<(String, Kind, Vec<Outcome>)> = Vec::new();
     for shape in SHAPES {
         let first = found.len();
-        found.extend(kinds.iter().map(|kind| (shape.to_string(), *kind, vec![])));
-        for round in 0..rounds {
-            eprintln!("{shape}, round {} of {rounds}", round + 1);
-            for (target, (_, _, outcomes)) in targets.iter().zip(found.iter_mut().skip(first)) {
-                outcomes.push(load::run(target, shape, until).await?);
+        for way in ways {
+            let label = format!("{shape}{}", if *way { ", awake" } else { "" });
+            found.extend(kinds.iter().map(|kind| (label.clone(), *kind, vec![])));
+        }
+        for round in 0..cli.rounds {
+            eprintln!("{shape}, round {} of {}", round + 1, cli.rounds);
+            let mut places = found.iter_mut().skip(first);
+            for way in ways {
+                let _awake = way.then(Awake::start).transpose()?;
+                for (target, (_, _, outcomes)) in targets.iter().zip(&mut places) {
+                    outcomes.push(load::run(target, shape, until).await?);
+                }
             }
         }
     }
