@@ -133,6 +133,12 @@ async fn header_names_have_no_case_and_values_no_space_around_them() {
             assert!(answer.contains("-32020"), "{answer}");
         }
     }
+    // What cannot be decoded is refused although the body says the same.
+    let mut refused = modern(&bridge, 1, "=?base64?!!!!?=", json!({}))
+        .send()
+        .await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json().await["error"]["code"], -32020);
 }
 
 #[tokio::test]
