@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::bridge::{Bridge, Call};
 use crate::eras::{post, request};
-use crate::translation::{call, steps, told};
+use crate::translation::{Journal, call, steps, told};
 
 /// A question of the server under an id.
 fn ask(id: Value, method: &str, params: Value) -> Value {
@@ -314,6 +314,29 @@ async fn a_state_is_worth_nothing_for_another_person_or_request_or_when_changed(
     let good = again(&bridge, &what, &elicitation(), &state, answers());
     let good = as_person(good, "alice").await.message().await;
     assert_eq!(good["result"]["resultType"], "complete", "{good}");
+}
+
+#[tokio::test]
+async fn a_state_is_good_for_one_request_also_while_that_is_in_flight() {
+    let journal = Journal::new();
+    let bridge = journal.told(&[]).ready().await;
+    let what = json!([form("a"), { "await": ["a", "never"] }]);
+    let first = begin(&bridge, &what, &elicitation()).await;
+    let answers = || json!({ "a": accept("A") });
+    let send = || {
+        let state = &first["requestState"];
+        again(&bridge, &what, &elicitation(), state, answers()).send()
+    };
+    let late = async {
+        journal.hears("\"action\"").await;
+        send().await
+    };
+    let mut late = tokio::select! {
+        _ = send() => panic!("nothing answers"),
+        late = late => late,
+    };
+    let body = late.json().await;
+    refused(late.status.as_u16(), &body, -32602);
 }
 
 #[tokio::test]

@@ -179,3 +179,23 @@ fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], getrandom::Error> {
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use chassis::metrics::Metrics;
+
+    use super::*;
+
+    #[test]
+    fn a_state_that_has_ended_is_worth_nothing_although_its_call_is_still_parked() {
+        let binding = Binding([7; 32]);
+        for (life, ended) in [(Duration::ZERO, true), (Duration::from_secs(600), false)] {
+            let counted = Counted::new(&Metrics::new("mcp-proxy"));
+            let parked = Parked::new(life, None, counted).unwrap();
+            let (ticket, state, _) = parked.park(Weak::new(), 1, binding).unwrap();
+            // There is no child, so nothing comes of either; but only the one that has not ended takes its call out.
+            assert!(parked.redeem(&state, binding).is_err());
+            assert_eq!(parked.lock().contains_key(&ticket), ended, "{life:?}");
+        }
+    }
+}
