@@ -388,7 +388,9 @@ impl Answer {
                     });
                 }
             }
-            let chunk = self.response.as_mut()?.chunk().await.ok()??;
+            let chunk = self.response.as_mut()?.chunk().await;
+            // A stream that breaks off, or does not end in time, is none that has ended.
+            let chunk = chunk.unwrap_or_else(|error| panic!("{error:?} after {:?}", self.read))?;
             self.read.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::bridge::{initialize, scripted, tool};
 
@@ -142,5 +144,14 @@ async fn a_large_body_is_refused_by_its_length_and_by_counting() {
         announced.json().await["error"]["message"],
         "the body is larger than 10000 bytes"
     );
+    // Without a length it is counted while it comes, and its end is not waited for.
+    let mut stream = TcpStream::connect(bridge.public).await.unwrap();
+    let head = "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("3e8\r\n{}\r\n", "y".repeat(1000));
+    stream.write_all(chunk.repeat(11).as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
     bridge.tool(&session, "echo", json!({})).await;
 }

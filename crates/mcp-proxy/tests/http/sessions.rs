@@ -422,6 +422,8 @@ async fn a_refused_initialize_leaves_no_session() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("mcp-session-id"), None);
     assert_eq!(answer.json().await["error"]["code"], -32602);
+    let metrics = bridge.private("/metrics").await;
+    assert!(metrics.contains("mcp_sessions 0\n"), "{metrics}");
 }
 
 #[tokio::test]

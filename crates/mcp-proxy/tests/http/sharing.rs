@@ -172,6 +172,32 @@ async fn what_names_no_call_goes_to_the_one_session_with_calls_or_to_none() {
 }
 
 #[tokio::test]
+async fn what_changed_for_one_person_is_told_to_nobody_where_persons_share() {
+    for (how, other) in [("person", ANNA_ELSEWHERE), ("shared", BEN)] {
+        let bridge = sharing(&[], how).ready().await;
+        let one = Open::new(&bridge, ANNA).await;
+        let two = Open::new(&bridge, other).await;
+        assert_eq!(one.pid().await, two.pid().await);
+        let mut streams = [one.listen().send().await, two.listen().send().await];
+        for stream in &mut streams {
+            assert_eq!(stream.event().await.unwrap().data, "");
+        }
+        let updated = "notifications/resources/updated";
+        let first = json!({ "method": updated, "note": "of one" });
+        one.call("notify", first).await;
+        one.call("notify", json!({ "note": "all" })).await;
+        for stream in &mut streams {
+            let mut note = stream.event().await.unwrap().json();
+            if how == "person" {
+                assert_eq!(note["method"], updated);
+                note = stream.event().await.unwrap().json();
+            }
+            assert_eq!(note["params"]["note"], "all", "{how}: {note}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_ends_leaves_the_shared_child_and_a_child_that_ends_takes_all_sessions() {
     let bridge = sharing(&[], "person").ready().await;
     let one = Open::new(&bridge, ANNA).await;

@@ -41,6 +41,7 @@ async fn a_foreign_origin_is_forbidden_on_every_method_and_path() {
             for origin in [
                 "https://evil.example.com",
                 "null",
+                "file:///",
                 "http://localhost.evil.com",
             ] {
                 let call = bridge

@@ -265,12 +265,12 @@ impl Server {
                 self.asking = Some(id.clone());
                 send(&json!({ "jsonrpc": "2.0", "id": "question", "method": "roots/list" }));
             }
-            // Says something that belongs to no call.
+            // Says something that belongs to no call: that the tools have changed, or something else.
             "notify" => {
-                send(
-                    &json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed",
-                    "params": { "note": arguments["note"] } }),
-                );
+                let method = arguments["method"].as_str();
+                let method = method.unwrap_or("notifications/tools/list_changed");
+                send(&json!({ "jsonrpc": "2.0", "method": method,
+                    "params": { "note": arguments["note"] } }));
                 answer(self, "notified");
             }
             // Tells every listener.

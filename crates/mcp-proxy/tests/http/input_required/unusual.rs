@@ -22,6 +22,11 @@ async fn what_the_client_did_not_declare_is_not_asked() {
         (sampling.clone(), json!({}), json!({ "sampling": {} })),
         (sampling, elicitation(), json!({ "sampling": {} })),
         (url, elicitation(), json!({ "elicitation": { "url": {} } })),
+        (
+            form("s"),
+            json!({ "sampling": {} }),
+            json!({ "elicitation": { "form": {} } }),
+        ),
     ];
     for (question, capabilities, needed) in cases {
         let what = json!([question, { "await": ["s"] }, { "answer": {} }]);
