@@ -167,7 +167,7 @@ pin *flags: _docker
 [positional-arguments]
 add *arguments: _docker _secrets
     @service=$(python3 scripts/stack/added.py add "$@") \
-      && { {{ compose }} build "$service" || { python3 scripts/stack/added.py remove "$service"; echo "just: $service was not added: its image was not built, the reason stands above" >&2; exit 1; }; } \
+      && { {{ compose }} up --no-start "$service" || { python3 scripts/stack/added.py remove "$service"; echo "just: $service was not added: its image was not built, the reason stands above" >&2; exit 1; }; } \
       && { {{ compose }} up --detach --wait || { echo "just: $service is added all the same; just remove $service takes it out" >&2; exit 1; }; }
 
 # Stop an added MCP server and forget it; its volume stays
