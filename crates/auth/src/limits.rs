@@ -4,6 +4,8 @@
 //! and then in Redis where that is the store, so that all instances count together. While Redis cannot be asked, each
 //! instance counts for itself.
 
+mod attempts;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -12,8 +14,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::peer::ClientAddress;
 use oauth::Timestamp;
 use sha2::{Digest as _, Sha256};
-use store::{Admission, Count, Counters, Quota, Store};
+use store::{Admission, Counters, Quota, Store, Taken};
 
+use self::attempts::UnderWay;
 use crate::config::LimitsConfig;
 use crate::counted::Counted;
 
@@ -89,16 +92,10 @@ pub(crate) struct Exceeded {
     pub(crate) wait: Duration,
 }
 
-impl Exceeded {
-    /// `Retry-After`, in whole seconds.
-    pub(crate) fn retry_after(self) -> u64 {
-        self.wait
-            .as_millis()
-            .div_ceil(1000)
-            .max(1)
-            .try_into()
-            .unwrap_or(u64::MAX)
-    }
+/// `Retry-After`, in whole seconds.
+pub(crate) fn retry_after(wait: Duration) -> u64 {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    seconds.try_into().unwrap_or(u64::MAX)
 }
 
 /// The quotas and what is counted. Shared by all workers.
@@ -109,6 +106,7 @@ pub(crate) struct Limits {
     counted: Counted,
     /// The store, if other instances count there too.
     shared: Option<Store>,
+    under_way: UnderWay,
 }
 
 impl Limits {
@@ -120,6 +118,7 @@ impl Limits {
             told: Counters::new(),
             counted,
             shared,
+            under_way: UnderWay::default(),
         }
     }
 
@@ -130,53 +129,52 @@ impl Limits {
         who: &Who<'_>,
         now: Timestamp,
     ) -> Result<(), Exceeded> {
-        self.ask(limit, who, Count::Take, now).await
-    }
-
-    /// Tells whether one more request may be made, and counts nothing. For what is counted only when it fails.
-    pub(crate) async fn look(
-        &self,
-        limit: Limit,
-        who: &Who<'_>,
-        now: Timestamp,
-    ) -> Result<(), Exceeded> {
-        self.ask(limit, who, Count::Look, now).await
-    }
-
-    async fn ask(
-        &self,
-        limit: Limit,
-        who: &Who<'_>,
-        count: Count,
-        now: Timestamp,
-    ) -> Result<(), Exceeded> {
-        let Some(quota) = self.quotas.get(limit as usize).copied().flatten() else {
+        let Some(quota) = self.quota(limit) else {
             return Ok(());
         };
         let counter = who.counter(limit);
-        let mut admission = self.here.admit(&counter, quota, count, now);
-        if let (Admission::Granted, Some(store)) = (admission, &self.shared) {
-            match store.backend().admit(&counter, quota, count, now).await {
-                Ok(answer) => admission = answer,
-                Err(error) => {
-                    tracing::debug!(%error, "requests are counted by this instance alone");
-                }
+        let admission = match self.here.admit(&counter, quota, now) {
+            Admission::Granted(_) => self.count_there(&counter, quota, now).await.map(drop),
+            Admission::Refused(wait) => Err(wait),
+        };
+        admission.map_err(|wait| self.refuse(limit, who, wait, now))
+    }
+
+    fn quota(&self, limit: Limit) -> Option<Quota> {
+        self.quotas.get(limit as usize).copied().flatten()
+    }
+
+    /// Counts one more in the store, or says how long to wait. Nothing is counted where no other instance counts, or while
+    /// the store cannot be asked.
+    async fn count_there(
+        &self,
+        counter: &str,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<Option<Taken>, Duration> {
+        let Some(store) = &self.shared else {
+            return Ok(None);
+        };
+        match store.backend().admit(counter, quota, now).await {
+            Ok(Admission::Granted(taken)) => Ok(Some(taken)),
+            Ok(Admission::Refused(wait)) => Err(wait),
+            Err(error) => {
+                tracing::debug!(%error, "requests are counted by this instance alone");
+                Ok(None)
             }
         }
-        match admission {
-            Admission::Granted => Ok(()),
-            Admission::Refused(wait) => {
-                self.counted.limited(limit.name());
-                self.tell(limit, who, wait, now);
-                Err(Exceeded { limit, wait })
-            }
-        }
+    }
+
+    fn refuse(&self, limit: Limit, who: &Who<'_>, wait: Duration, now: Timestamp) -> Exceeded {
+        self.counted.limited(limit.name());
+        self.tell(limit, who, wait, now);
+        Exceeded { limit, wait }
     }
 
     /// Whether to write one more line about something that strangers can cause at will: some lines a minute say enough.
     pub(crate) fn may_tell(&self, what: &str, now: Timestamp) -> bool {
         let quota = Quota::new(TOLD, MINUTE);
-        self.told.admit(what, quota, Count::Take, now) == Admission::Granted
+        self.told.admit(what, quota, now).is_granted()
     }
 
     fn tell(&self, limit: Limit, who: &Who<'_>, wait: Duration, now: Timestamp) {

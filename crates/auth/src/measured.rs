@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use chassis::telemetry::TRACED;
 use oauth::Timestamp;
 use store::{
-    Admission, Backend, Count, Event, EventFeed, Index, Key, Page, Quota, Record, Scan, StoreClock,
-    StoreError, Swap, Swapped,
+    Admission, Backend, Event, EventFeed, Index, Key, Page, Quota, Record, Scan, StoreClock,
+    StoreError, Swap, Swapped, Taken,
 };
 use tracing::Instrument as _;
 
@@ -89,11 +89,21 @@ impl Backend for Measured {
         &self,
         counter: &str,
         quota: Quota,
-        count: Count,
         now: Timestamp,
     ) -> Result<Admission, StoreError> {
-        let call = self.backend.admit(counter, quota, count, now);
+        let call = self.backend.admit(counter, quota, now);
         self.measure("admit", call).await
+    }
+
+    async fn give_back(
+        &self,
+        counter: &str,
+        taken: Taken,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let call = self.backend.give_back(counter, taken, quota, now);
+        self.measure("give_back", call).await
     }
 
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {

@@ -41,31 +41,46 @@ impl Quota {
     }
 }
 
-/// Whether a thing is done, or only asked about.
+/// One thing that was counted. [`Backend::give_back`](crate::Backend::give_back) takes it off again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
-    /// Count it if it may be done.
-    Take,
-    /// Only tell whether it may be done.
-    Look,
+pub struct Taken {
+    /// The instant at which time has paid for it, in microseconds.
+    paid_at: i64,
+}
+
+impl Taken {
+    /// What time has not paid for yet, in microseconds. Only that can be given back: the rest would be taken from what was
+    /// counted later.
+    pub(crate) fn unpaid(self, quota: Quota, now: i64) -> i64 {
+        self.paid_at.saturating_sub(now).clamp(0, quota.cost())
+    }
 }
 
 /// Whether a thing may be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "what is refused must not be done"]
 pub enum Admission {
-    /// It may.
-    Granted,
+    /// It may, and is counted.
+    Granted(Taken),
     /// Not before this time has passed.
     Refused(Duration),
 }
 
 impl Admission {
-    pub(crate) fn after(wait: i64) -> Self {
+    /// `wait` and `now` in microseconds; what is granted had to wait for less than nothing.
+    pub(crate) fn after(wait: i64, quota: Quota, now: i64) -> Self {
         match u64::try_from(wait) {
             Ok(wait @ 1..) => Self::Refused(Duration::from_micros(wait)),
-            _ => Self::Granted,
+            _ => Self::Granted(Taken {
+                paid_at: now.saturating_add(quota.period()).saturating_add(wait),
+            }),
         }
+    }
+
+    /// Whether it may be done.
+    #[must_use]
+    pub const fn is_granted(&self) -> bool {
+        matches!(self, Self::Granted(_))
     }
 }
 
@@ -104,16 +119,26 @@ impl Counters {
         }
     }
 
-    /// Whether one more may be done at `now`. Counters are told apart by a keyed hash of their names.
-    pub fn admit(&self, counter: &str, quota: Quota, count: Count, now: Timestamp) -> Admission {
+    /// Counts one more if it may be done at `now`. Counters are told apart by a keyed hash of their names.
+    pub fn admit(&self, counter: &str, quota: Quota, now: Timestamp) -> Admission {
         let key = self.hasher.hash_one(counter);
         let now = now.as_microsecond();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, wait) = apply(kept.get(key), quota, now);
-        if wait <= 0 && count == Count::Take {
+        let (next, wait) = apply(kept.get(key).unwrap_or(i64::MIN), quota, now);
+        if wait <= 0 {
             kept.put(key, next);
         }
-        Admission::after(wait)
+        Admission::after(wait, quota, now)
+    }
+
+    /// Takes off again what was counted, as far as time has not paid for it.
+    pub fn give_back(&self, counter: &str, taken: Taken, quota: Quota, now: Timestamp) {
+        let key = self.hasher.hash_one(counter);
+        let unpaid = taken.unpaid(quota, now.as_microsecond());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(paid) = kept.get(key) {
+            kept.put(key, paid.saturating_sub(unpaid));
+        }
     }
 }
 
@@ -124,9 +149,9 @@ impl Default for Counters {
 }
 
 impl Generations {
-    fn get(&self, key: u64) -> i64 {
+    fn get(&self, key: u64) -> Option<i64> {
         let found = self.young.get(&key).or_else(|| self.old.get(&key));
-        found.copied().unwrap_or(i64::MIN)
+        found.copied()
     }
 
     fn put(&mut self, key: u64, next: i64) {
@@ -148,9 +173,8 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut granted = 0;
         for number in 0..4 * GENERATION {
-            let _ = counters.admit(&format!("flood {number}"), quota, Count::Take, now);
-            if number % (GENERATION / 2) == 0
-                && counters.admit("frequent", quota, Count::Take, now) == Admission::Granted
+            let _ = counters.admit(&format!("flood {number}"), quota, now);
+            if number % (GENERATION / 2) == 0 && counters.admit("frequent", quota, now).is_granted()
             {
                 granted += 1;
             }
@@ -158,6 +182,6 @@ mod tests {
         assert_eq!(granted, 8);
         let kept = counters.kept.lock().unwrap();
         assert!(kept.young.len() + kept.old.len() <= 2 * GENERATION);
-        assert!(kept.get(counters.hasher.hash_one("frequent")) > 0);
+        assert!(kept.get(counters.hasher.hash_one("frequent")) > Some(0));
     }
 }

@@ -31,7 +31,7 @@ pub use self::backend::{
 };
 pub use self::backup::{Backup, BackupError, Checked};
 pub use self::clients::Registration;
-pub use self::counters::{Admission, Count, Counters, Quota};
+pub use self::counters::{Admission, Counters, Quota, Taken};
 pub use self::embedded::{EmbeddedBackend, Upkeep};
 pub use self::keys::{FirstRing, SealedKey, SealedKeyRing};
 pub use self::memory::MemoryBackend;

@@ -11,7 +11,7 @@ use crate::backend::{
     Backend, Event, EventFeed, EventHub, Index, Key, Page, Record, Scan, StoreError, Swap, Swapped,
     has_ended,
 };
-use crate::counters::{Admission, Count, Counters, Quota};
+use crate::counters::{Admission, Counters, Quota, Taken};
 
 /// Records in memory. They end with the process; there is one instance only.
 #[derive(Debug)]
@@ -205,10 +205,20 @@ impl Backend for MemoryBackend {
         &self,
         counter: &str,
         quota: Quota,
-        count: Count,
         now: Timestamp,
     ) -> Result<Admission, StoreError> {
-        Ok(self.counters.admit(counter, quota, count, now))
+        Ok(self.counters.admit(counter, quota, now))
+    }
+
+    async fn give_back(
+        &self,
+        counter: &str,
+        taken: Taken,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.counters.give_back(counter, taken, quota, now);
+        Ok(())
     }
 
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {

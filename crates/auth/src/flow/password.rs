@@ -23,7 +23,9 @@ pub(crate) async fn recognise(
     limits
         .take(Limit::Passwords, &from_there, now)
         .await
-        .map_err(|_| LocalError::TooMany)?;
+        .map_err(|exceeded| LocalError::TooMany {
+            wait: exceeded.wait,
+        })?;
     let from_anywhere = Who::ALL.named(name);
     if limits
         .take(Limit::PasswordsOfName, &from_anywhere, now)

@@ -62,22 +62,22 @@ pub(crate) async fn submit(
     }
     let now = state.clock.now();
     let who = Who::at(ClientAddress::of(&request));
-    let limit = Limit::DeviceCodes;
-    let admission = state.limits.look(limit, &who, now).await;
-    admission.map_err(|exceeded| limited::too_many_page(&request, exceeded))?;
+    let attempt = state.limits.attempt(Limit::DeviceCodes, &who, now).await;
+    let attempt = attempt.map_err(|exceeded| limited::too_many_page(&request, exceeded))?;
     let typed = form.get("user_code").unwrap_or_default();
     let code = UserCode::parse(typed).ok();
-    let question = match &code {
-        Some(code) => device::find(&state, code)
-            .await
-            .map_err(|problem| error::store_page(&request, &problem))?,
-        None => None,
+    let found = match &code {
+        Some(code) => device::find(&state, code).await,
+        None => Ok(None),
     };
+    // Only a wrong code stays counted.
+    if !matches!(found, Ok(None)) {
+        attempt.succeeded(state.clock.now()).await;
+    }
+    let question = found.map_err(|problem| error::store_page(&request, &problem))?;
     if let (Some(code), Some(question)) = (code, question) {
         return Ok(show(&state, &code, &question));
     }
-    // Counted once it is known to be wrong; this one has its answer.
-    let _ = state.limits.take(limit, &who, now).await;
     let shown: String = typed.chars().take(16).collect();
     let problem = "No device waits with this code. Compare it with your device, which may show a new one by now.";
     Ok(ask_again(StatusCode::BAD_REQUEST, &shown, Some(problem)))

@@ -10,7 +10,7 @@ use super::error::{self, Refused};
 use super::pages;
 use crate::app::AppState;
 use crate::flow::token::ClientCredentials;
-use crate::limits::{Exceeded, Limit, Who};
+use crate::limits::{Exceeded, Limit, Who, retry_after};
 
 /// Counts a request that is answered in JSON. Give `client` for limits per client and address.
 pub(crate) async fn json(
@@ -70,8 +70,8 @@ pub(crate) async fn page_of_all(
     admission.map_err(|exceeded| too_many_page(request, exceeded).into())
 }
 
-/// Holds failures against [`Limit::TokenFailures`]: refuses before `answer` is made when there were too many, and counts it
-/// when it is a refusal of the client's fault.
+/// Holds failures against [`Limit::TokenFailures`]: refuses before `answer` is made when there were too many. Only a refusal of
+/// the client's fault stays counted.
 pub(crate) async fn failures(
     request: &HttpRequest,
     state: &AppState,
@@ -80,21 +80,19 @@ pub(crate) async fn failures(
 ) -> error::Answer {
     let who = Who::at(ClientAddress::of(request)).named(client);
     let limit = Limit::TokenFailures;
-    let admission = state.limits.look(limit, &who, state.clock.now()).await;
-    admission.map_err(too_many_json)?;
+    let attempt = state.limits.attempt(limit, &who, state.clock.now()).await;
+    let attempt = attempt.map_err(too_many_json)?;
     let answer = answer.await;
-    if let Err(refused) = &answer
-        && refused.status().is_client_error()
-    {
-        // The next one is refused then; this one has its answer.
-        let _ = state.limits.take(limit, &who, state.clock.now()).await;
+    let is_failure = matches!(&answer, Err(refused) if refused.status().is_client_error());
+    if !is_failure {
+        attempt.succeeded(state.clock.now()).await;
     }
     answer
 }
 
 /// 429 in JSON (RFC 6585 section 4). Clients keep their tokens on this code.
 pub(crate) fn too_many_json(exceeded: Exceeded) -> HttpResponse {
-    let seconds = exceeded.retry_after();
+    let seconds = retry_after(exceeded.wait);
     let mut response = error::json_with(
         StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::TemporarilyUnavailable.as_str(),
@@ -106,7 +104,7 @@ pub(crate) fn too_many_json(exceeded: Exceeded) -> HttpResponse {
 
 /// 429 as a page.
 pub(crate) fn too_many_page(request: &HttpRequest, exceeded: Exceeded) -> HttpResponse {
-    let seconds = exceeded.retry_after();
+    let seconds = retry_after(exceeded.wait);
     let text = format!(
         "Too many requests came from your network. Wait {seconds} seconds and reload this page."
     );
@@ -116,7 +114,7 @@ pub(crate) fn too_many_page(request: &HttpRequest, exceeded: Exceeded) -> HttpRe
     response
 }
 
-fn set_retry_after(response: &mut HttpResponse, seconds: u64) {
+pub(crate) fn set_retry_after(response: &mut HttpResponse, seconds: u64) {
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -15,7 +15,7 @@ use crate::flow::sign_in::{self, Returning};
 use crate::idp::IdentityProvider;
 use crate::idp::local::LocalError;
 use crate::idp::oidc::Oidc;
-use crate::limits::Limit;
+use crate::limits::{Limit, retry_after};
 use crate::pages::LoginPage;
 
 #[derive(Deserialize)]
@@ -86,7 +86,7 @@ pub(crate) async fn submit(
         Err(problem) => {
             state.counted.sign_in(match problem {
                 LocalError::Wrong => "wrong_password",
-                LocalError::TooMany => "too_many",
+                LocalError::TooMany { .. } => "too_many",
             });
             tracing::warn!(target: "audit", event = "login_refused", provider = "local", %address, %problem, "sign-in refused");
             return show(&request, &state, &returning, name, Some(problem)).await;
@@ -119,21 +119,28 @@ async fn show(
             .map_err(|problem| error::sign_in(request, state, problem))?;
         authorization.request.service.to_string()
     };
-    let status = match problem {
-        None => StatusCode::OK,
-        Some(LocalError::Wrong) => StatusCode::UNAUTHORIZED,
-        Some(LocalError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
+    let (status, wait, text) = match problem {
+        None => (StatusCode::OK, None, None),
+        Some(LocalError::Wrong) => {
+            let text = "The name or the password is wrong.".to_owned();
+            (StatusCode::UNAUTHORIZED, None, Some(text))
+        }
+        Some(LocalError::TooMany { wait }) => {
+            let wait = retry_after(wait);
+            let text = format!("Too many attempts. Wait {wait} seconds and try again.");
+            (StatusCode::TOO_MANY_REQUESTS, Some(wait), Some(text))
+        }
     };
-    let text = problem.map(|problem| match problem {
-        LocalError::Wrong => "The name or the password is wrong.",
-        LocalError::TooMany => "Too many attempts. Wait a minute and try again.",
-    });
     let shown: String = username.chars().take(64).collect();
     let page = LoginPage {
         service: &service,
         state: &returning.state.expose(),
         username: &shown,
-        problem: text,
+        problem: text.as_deref(),
     };
-    Ok(pages::page(status, &page))
+    let mut response = pages::page(status, &page);
+    if let Some(seconds) = wait {
+        limited::set_retry_after(&mut response, seconds);
+    }
+    Ok(response)
 }

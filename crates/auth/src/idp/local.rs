@@ -114,8 +114,11 @@ pub(crate) enum LocalError {
     /// Which of the two is wrong is not told.
     #[error("the name or the password is wrong")]
     Wrong,
-    #[error("too many attempts; wait a minute and try again")]
-    TooMany,
+    #[error("too many attempts")]
+    TooMany {
+        /// When it is worth while to try again.
+        wait: Duration,
+    },
 }
 
 impl Local {
@@ -137,7 +140,8 @@ impl Local {
 
     /// Holds up an attempt at a name that is tried too often.
     pub(crate) async fn delay(&self) -> Result<(), LocalError> {
-        let _place = self.late.try_acquire().map_err(|_| LocalError::TooMany)?;
+        let full = |_| LocalError::TooMany { wait: DELAY };
+        let _place = self.late.try_acquire().map_err(full)?;
         tokio::time::sleep(DELAY).await;
         Ok(())
     }
@@ -157,7 +161,7 @@ impl Local {
         let is_known = known.is_some();
         let hash = known.unwrap_or_else(|| self.decoy.clone());
         let Ok(Ok(_permit)) = tokio::time::timeout(PATIENCE, self.at_once.acquire()).await else {
-            return Err(LocalError::TooMany);
+            return Err(LocalError::TooMany { wait: PATIENCE });
         };
         let begun = Instant::now();
         let is_right = tokio::task::spawn_blocking(move || {

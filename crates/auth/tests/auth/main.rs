@@ -15,6 +15,7 @@ mod sign_in;
 mod administration;
 mod audit;
 mod authorize;
+mod bursts;
 mod client_authentication;
 mod clock;
 mod commands;

@@ -21,7 +21,7 @@ pub use self::index::Index;
 pub use self::key::{Key, Kind};
 pub(crate) use self::record::has_ended;
 pub use self::record::{Page, Record, Scan, Swap, Swapped};
-use crate::counters::{Admission, Count, Quota};
+use crate::counters::{Admission, Quota, Taken};
 
 /// A place to keep records. Each method is one round trip and one atomic step on one key (or one index).
 ///
@@ -66,15 +66,23 @@ pub trait Backend: Send + Sync + 'static {
     /// How many names of the index have not ended.
     async fn index_len(&self, index: &Index, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Whether one more may be done of what is counted under this name. Stores of one process count in memory only; what
-    /// is counted there ends with the process.
+    /// Counts one more of what is counted under this name, if it may be done. Stores of one process count in memory only;
+    /// what is counted there ends with the process.
     async fn admit(
         &self,
         counter: &str,
         quota: Quota,
-        count: Count,
         now: Timestamp,
     ) -> Result<Admission, StoreError>;
+
+    /// Takes off again what was counted under this name and quota, as far as time has not paid for it.
+    async fn give_back(
+        &self,
+        counter: &str,
+        taken: Taken,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Tells every instance. A change of a record names its event in [`Swap::event`] instead.
     async fn publish(&self, event: &Event) -> Result<(), StoreError>;

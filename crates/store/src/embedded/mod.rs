@@ -26,7 +26,7 @@ use crate::backend::{
     Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Page, Record, Scan, StoreError,
     Swap, Swapped,
 };
-use crate::counters::{Admission, Count, Counters, Quota};
+use crate::counters::{Admission, Counters, Quota, Taken};
 
 /// Changes that may wait for the writer; more wait outside, for [`QUEUE_WAIT`] at most.
 const QUEUE_LENGTH: usize = 1024;
@@ -263,10 +263,20 @@ impl Backend for EmbeddedBackend {
         &self,
         counter: &str,
         quota: Quota,
-        count: Count,
         now: Timestamp,
     ) -> Result<Admission, StoreError> {
-        Ok(self.counters.admit(counter, quota, count, now))
+        Ok(self.counters.admit(counter, quota, now))
+    }
+
+    async fn give_back(
+        &self,
+        counter: &str,
+        taken: Taken,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.counters.give_back(counter, taken, quota, now);
+        Ok(())
     }
 
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {

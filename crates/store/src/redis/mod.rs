@@ -35,7 +35,7 @@ use crate::backend::{
     Backend, Event, EventFeed, EventHub, Index, Key, OpenError, Page, Record, Scan, StoreClock,
     StoreError, Swap, Swapped,
 };
-use crate::counters::{Admission, Count, Quota};
+use crate::counters::{Admission, Quota, Taken};
 use crate::encoding;
 
 /// How much longer than its record a key lives. More than the clocks of two instances differ, so that no instance misses
@@ -60,6 +60,7 @@ struct Scripts {
     index_remove: Arc<Code>,
     index_members: Arc<Code>,
     admit: Arc<Code>,
+    give_back: Arc<Code>,
 }
 
 impl Scripts {
@@ -76,6 +77,7 @@ impl Scripts {
             index_remove: code(include_str!("index_remove.lua")),
             index_members: code(include_str!("index_members.lua")),
             admit: code(include_str!("admit.lua")),
+            give_back: code(include_str!("give_back.lua")),
         }
     }
 }
@@ -173,6 +175,10 @@ impl RedisBackend {
         format!("{}{key}", self.prefix)
     }
 
+    fn counter_key(&self, counter: &str) -> String {
+        format!("{}count:{counter}", self.prefix)
+    }
+
     fn channel(&self) -> String {
         format!("{}events", self.prefix)
     }
@@ -196,6 +202,10 @@ fn primary(
 
 fn milliseconds(instant: Timestamp) -> Vec<u8> {
     instant.as_millisecond().to_string().into_bytes()
+}
+
+fn microseconds(number: i64) -> Vec<u8> {
+    number.to_string().into_bytes()
 }
 
 /// A text as it stands in a pattern of `SCAN`, where some characters have a meaning.
@@ -348,24 +358,36 @@ impl Backend for RedisBackend {
         &self,
         counter: &str,
         quota: Quota,
-        count: Count,
         now: Timestamp,
     ) -> Result<Admission, StoreError> {
-        let microseconds = |number: i64| number.to_string().into_bytes();
+        let now = now.as_microsecond();
         let call = Call {
             script: Arc::clone(&self.scripts.admit),
-            keys: vec![format!("{}count:{counter}", self.prefix)],
+            keys: vec![self.counter_key(counter)],
             arguments: vec![
-                microseconds(now.as_microsecond()),
+                microseconds(now),
                 microseconds(quota.period()),
                 microseconds(quota.cost()),
-                match count {
-                    Count::Take => b"1".to_vec(),
-                    Count::Look => b"0".to_vec(),
-                },
             ],
         };
-        self.run(call, &counter).await.map(Admission::after)
+        let wait = self.run(call, &counter).await?;
+        Ok(Admission::after(wait, quota, now))
+    }
+
+    async fn give_back(
+        &self,
+        counter: &str,
+        taken: Taken,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let now = now.as_microsecond();
+        let call = Call {
+            script: Arc::clone(&self.scripts.give_back),
+            keys: vec![self.counter_key(counter)],
+            arguments: vec![microseconds(now), microseconds(taken.unpaid(quota, now))],
+        };
+        self.run(call, &counter).await
     }
 
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {
