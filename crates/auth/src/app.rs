@@ -248,7 +248,7 @@ impl App {
             ("public", self.public_listener.local_addr()?),
             ("private", self.private_listener.local_addr()?),
         ];
-        let (state, trusted_proxies) = (self.state.clone(), self.trusted_proxies);
+        let (state, trusted_proxies) = (self.state.clone(), self.trusted_proxies.clone());
         let traced = self.traced;
         let stopping = Stopping(shutdown.soft().clone());
         let public = HttpServer::new(move || {
@@ -276,10 +276,12 @@ impl App {
         .listen(self.public_listener)?
         .run();
         let (admin_state, admin_tokens) = (self.state.clone(), self.admin_tokens);
+        let admin_proxies = self.trusted_proxies;
         let private = private::serve(self.private_listener, self.private, move |config| {
             config
                 .app_data(admin_state.clone())
                 .app_data(admin_tokens.clone())
+                .app_data(admin_proxies.clone())
                 .configure(crate::routes::private);
         })?;
         let (public_handle, private_handle) = (public.handle(), private.handle());

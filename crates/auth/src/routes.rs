@@ -3,6 +3,7 @@
 use actix_web::guard::{self, Guard};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
+use chassis::telemetry;
 
 use crate::endpoints::{self, Endpoint};
 use crate::http::{
@@ -46,6 +47,10 @@ pub(crate) fn public(config: &mut ServiceConfig) {
 pub(crate) fn private(config: &mut ServiceConfig) {
     let admin = web::scope("/admin")
         .wrap(from_fn(admin::guard))
+        // As on the public listener: audit lines name the request, and so does the answer. Not for health and metrics, which
+        // are asked all the time.
+        .wrap(from_fn(telemetry::name_answer))
+        .wrap(telemetry::request_logger())
         .app_data(web::QueryConfig::default().error_handler(admin::bad_query))
         .service(read("/stats").with(admin::stats))
         .service(read("/backup").with(admin::backup))

@@ -8,7 +8,8 @@ use crate::answer::{Answer, answer};
 use crate::service::{AUTH, Auth, JWT_SECRET};
 use crate::sign_in::{public_client, refreshing, signed_in};
 
-fn unsigned(auth: &Auth, method: &str, path: &str) -> RequestBuilder {
+/// A request without the token.
+pub(crate) fn unsigned(auth: &Auth, method: &str, path: &str) -> RequestBuilder {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let url = format!("http://{}{path}", auth.private);
     http_client().unwrap().request(method, url)

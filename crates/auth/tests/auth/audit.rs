@@ -10,7 +10,8 @@ use crate::sign_in::{
     refreshing, tokens,
 };
 
-fn audit_lines(auth: &Auth) -> Vec<Value> {
+/// Every audit line so far.
+pub(crate) fn audit_lines(auth: &Auth) -> Vec<Value> {
     let text = auth.logs.text();
     let lines = text.lines().filter_map(|line| line.split_once(": "));
     lines

@@ -14,6 +14,7 @@ mod sign_in;
 
 mod administration;
 mod audit;
+mod audit_of_operators;
 mod authorize;
 mod bursts;
 mod client_authentication;
