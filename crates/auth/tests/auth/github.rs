@@ -7,6 +7,7 @@ use testkit::network::http_client;
 use url::Url;
 
 use crate::answer::{Answer, answer};
+use crate::audit::audit_lines;
 use crate::service::{AUTH, Auth, ISSUER};
 use crate::sign_in::{
     Held, STATE, Tokens, ask, consent_page, decide, public_client, redemption, refreshing,
@@ -276,6 +277,17 @@ async fn whoever_takes_over_a_listed_name_is_not_let_in() {
     let refused = fixture.sign_in(&client.id).await;
     assert_eq!(refused.parameter("error").as_deref(), Some("access_denied"));
     assert_eq!(refused.parameter("code"), None);
+    fixture.auth.logs.wait_for("name_taken_over").await.unwrap();
+    let lines = audit_lines(&fixture.auth);
+    let line = lines.iter().find(|line| line["event"] == "name_taken_over");
+    let line = line.unwrap();
+    for (field, value) in [
+        ("entry", "octocat"),
+        ("subject", "github:777"),
+        ("before", "github:583231"),
+    ] {
+        assert_eq!(line[field], value, "{line}");
+    }
 }
 
 /// A fault of the Python gateway: names were compared with their case.

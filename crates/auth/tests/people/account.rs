@@ -12,7 +12,7 @@ async fn open(gateway: &Gateway, person: &Person) -> Page {
 }
 
 /// From the page that asks to sign in, through the provider's, to the list.
-async fn sign_in(gateway: &Gateway, person: &Person) -> Page {
+pub(crate) async fn sign_in(gateway: &Gateway, person: &Person) -> Page {
     let page = open(gateway, person).await;
     let form = page.forms().unwrap().remove(0);
     let there = person_submits(person, &page, &form).await;
@@ -61,7 +61,11 @@ async fn somebody_sees_what_they_granted_and_ends_one_of_it_at_once() {
     );
 }
 
-async fn person_submits(person: &Person, page: &Page, form: &testkit::browser::Form) -> Page {
+pub(crate) async fn person_submits(
+    person: &Person,
+    page: &Page,
+    form: &testkit::browser::Form,
+) -> Page {
     person
         .browser
         .submit(page, form)

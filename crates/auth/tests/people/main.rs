@@ -4,6 +4,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test that cannot go on says where"
 )]
 
@@ -12,6 +13,7 @@ mod gateway;
 mod openid;
 
 mod account;
+mod audit;
 mod membership;
 mod oidc;
 mod oidc_attacks;

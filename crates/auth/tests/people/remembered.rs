@@ -11,12 +11,12 @@ use crate::openid::OpenId;
 const DAY: i64 = 24 * 3600;
 const NOTES: &str = "https://notes.example/oauth/callback";
 
-async fn start() -> (Gateway, OpenId) {
+pub(crate) async fn start() -> (Gateway, OpenId) {
     Gateway::openid(&[("ALLOWED_OIDC_USERS", "*")]).await
 }
 
 /// The client asks: at the client with a code, or on a page of ours.
-async fn ask(
+pub(crate) async fn ask(
     gateway: &Gateway,
     person: &Person,
     client: &Client,
@@ -66,7 +66,7 @@ fn memory(person: &Person) -> String {
 }
 
 /// Somebody who has agreed once to what Notes asks for by default, and had it remembered.
-async fn remembered(gateway: &Gateway, client: &Client) -> Person {
+pub(crate) async fn remembered(gateway: &Gateway, client: &Client) -> Person {
     let person = person();
     remember_again(gateway, &person, client).await;
     person
