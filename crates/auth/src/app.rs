@@ -33,15 +33,12 @@ use crate::limits::Limits;
 use crate::measured::Measured;
 use crate::policy::{Policy, Watch};
 use crate::settings::{PeopleSettings, Registration, Settings, StoreSettings, TokenSettings};
+use crate::sweep;
 
 /// How long a stop may take: requests in flight are finished, then the rest is cut.
 const STOP_LIMIT: Duration = Duration::from_secs(25);
-/// How often expired records are removed.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How often gauges are set.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
-/// How many are removed at once.
-const SWEEP_LIMIT: usize = 1000;
 
 /// What every request may use. Shared by all workers.
 pub(crate) struct AppState {
@@ -285,9 +282,10 @@ impl App {
                 .configure(crate::routes::private);
         })?;
         let (public_handle, private_handle) = (public.handle(), private.handle());
-        shutdown.tasks().spawn(sweep(
+        shutdown.tasks().spawn(sweep::follow(
             self.state.store.clone(),
             Arc::clone(&self.state.clock),
+            self.state.counted.clone(),
             shutdown.clone(),
         ));
         if let Some(watch) = self.watch {
@@ -370,34 +368,6 @@ pub(crate) async fn open_store(settings: StoreSettings) -> anyhow::Result<Arc<dy
             Arc::new(RedisBackend::open(options).await?)
         }
     })
-}
-
-/// Removes what has expired, in small bites, until the service stops.
-async fn sweep(store: Store, clock: Arc<dyn Clock>, shutdown: Shutdown) {
-    loop {
-        tokio::select! {
-            () = shutdown.soft().cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
-        }
-        // As many bites as there are: a store must not grow because more ends in a minute than one bite takes.
-        let mut removed = 0;
-        loop {
-            match store.backend().sweep(clock.now(), SWEEP_LIMIT).await {
-                Ok(0) => break,
-                Ok(some) => removed += some,
-                Err(error) => {
-                    tracing::warn!(%error, "expired records could not be removed");
-                    break;
-                }
-            }
-            if shutdown.soft().is_cancelled() {
-                return;
-            }
-        }
-        if removed > 0 {
-            tracing::debug!(removed, "removed expired records");
-        }
-    }
 }
 
 /// Sets the gauges of the metrics.

@@ -65,6 +65,7 @@ pub(crate) struct Counted {
     documents: Family<Outcome, Counter>,
     store_seconds: Family<Asked, Histogram, Times>,
     store_errors: Family<Asked, Counter>,
+    store_swept: Counter,
     /// Whether events of other instances arrive: 1 or 0.
     pub(crate) events_arrive: Gauge,
     /// Keys that are published.
@@ -98,6 +99,7 @@ impl Counted {
             documents: Family::default(),
             store_seconds: Family::new_with_constructor(Times),
             store_errors: Family::default(),
+            store_swept: Counter::default(),
             events_arrive: Gauge::default(),
             keys: Gauge::default(),
             key_age: Gauge::default(),
@@ -141,6 +143,11 @@ impl Counted {
             "auth_store_errors",
             "Operations that the store did not do",
             counted.store_errors.clone(),
+        );
+        metrics.register(
+            "auth_store_swept",
+            "Expired records and entries of lists that were removed; Redis removes its own",
+            counted.store_swept.clone(),
         );
         metrics.register(
             "auth_store_free_bytes",
@@ -222,6 +229,11 @@ impl Counted {
     /// A look-up of a client's document.
     pub(crate) fn document(&self, outcome: &'static str) {
         self.documents.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// So much that had expired was removed.
+    pub(crate) fn swept(&self, removed: usize) {
+        self.store_swept.inc_by(removed as u64);
     }
 
     /// An operation of the store that began then.

@@ -22,6 +22,7 @@ mod policy;
 pub mod reference;
 mod routes;
 mod settings;
+mod sweep;
 #[doc(hidden)]
 pub mod testing;
 mod transfer;

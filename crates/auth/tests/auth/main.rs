@@ -46,6 +46,7 @@ mod restart;
 mod revoke;
 mod secrets;
 mod service_rules;
+mod sweep;
 mod token;
 mod traces;
 mod transfer;
