@@ -46,7 +46,11 @@ fn changed(id: &SessionId) -> Event {
 impl Store {
     /// Stores a session whose code is about to be sent.
     pub async fn issue_code(&self, session: Session, now: Timestamp) -> Result<(), StoreError> {
-        let (id, end) = (session.id.clone(), session.expires_at(0));
+        let id = session.id.clone();
+        // Right after a person's sessions were voided the next one begins a little later than now; its code lives no longer.
+        let end = session
+            .expires_at(0)
+            .min(oauth::after(now, session::CODE_LIFETIME));
         self.records()
             .update(id.as_str(), now, |_: Option<Session>| {
                 Transition::put(session.clone(), Some(end), ())

@@ -27,6 +27,21 @@ pub(crate) async fn admit(
     Ok(Some(person))
 }
 
+/// Whether somebody who was let in at that instant still may use the service: the lists as they are now know them, and what
+/// they granted then was not ended.
+pub(crate) async fn is_still_welcome(
+    state: &AppState,
+    person: &Person,
+    service: &ServiceName,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    if !state.policy.rules().admits(person, service) {
+        return Ok(false);
+    }
+    state.store.person_admits(&person.subject, since, now).await
+}
+
 /// The person with what of the lists is theirs.
 ///
 /// Each entry of a list belongs to the first who came with it: a person's name to that person, an organisation's name to that

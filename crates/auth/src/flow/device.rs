@@ -11,6 +11,7 @@ use serde::Serialize;
 use store::StoreError;
 
 use super::Refusal;
+use super::admission::is_still_welcome;
 use super::token::{self, TokenAnswer};
 use crate::app::AppState;
 
@@ -189,12 +190,8 @@ pub(crate) async fn exchange(
             let request =
                 AuthorizeRequest::of_device(code.user_code, &device, state.entropy.as_ref());
             // What the person could do when they agreed may have changed since.
-            let is_welcome = state.policy.rules().admits(&person, &device.service)
-                && state
-                    .store
-                    .person_admits(&person.subject, granted_at, now)
-                    .await?;
-            if !is_welcome {
+            let service = &device.service;
+            if !is_still_welcome(state, &person, service, granted_at, now).await? {
                 return told(ErrorCode::AccessDenied, "access was not given");
             }
             Ok(open(state, client, &request, person, granted_at, now).await?)

@@ -8,10 +8,11 @@ use oauth::session::{self, Revocation, Session};
 use oauth::token::{AuthorizationCode, RefreshToken};
 use oauth::{ClientId, ErrorCode, ScopeSet, Timestamp, TokenId};
 use serde::Serialize;
-use store::{Event, Redemption, Refresh};
+use store::{Event, Redemption, Refresh, StoreError};
 use zeroize::Zeroizing;
 
 use super::Refusal;
+use super::admission::is_still_welcome;
 use super::membership::{self, Standing};
 use crate::app::AppState;
 use crate::audit;
@@ -103,6 +104,13 @@ pub(crate) async fn exchange_code(
     // Only who holds the code may learn what it is for.
     if session.is_code_of(&code, &client.id) {
         check_resources(state, &session, grant.resources)?;
+        if !is_welcome(state, &session, now).await? {
+            end_session(state, &session, Revocation::PersonRefused, now).await?;
+            tracing::warn!(target: "audit", event = "code_refused", session = %session.id, subject = %session.person.subject,
+                client = %audit::client(&client.id), token = %audit::token(grant.code),
+                "a code is refused: this person may not come in any more");
+            return Err(refused());
+        }
     }
     let lifetimes = lifetimes(state, &session);
     let attempt = session::Redemption {
@@ -201,15 +209,9 @@ pub(crate) async fn refresh(
     }
     check_resources(state, &session, grant.resources)?;
     let scope = narrowed_scope(&session, grant.scope)?;
-    let person = &session.person;
     let lifetimes = lifetimes(state, &session);
-    let is_welcome = state.policy.rules().admits(person, &session.service)
-        && state
-            .store
-            .person_admits(&person.subject, session.created_at, now)
-            .await?;
-    if !is_welcome {
-        end_session(state, &session, Revocation::PersonRefused, now).await?;
+    if !is_welcome(state, &session, now).await? {
+        refuse_refresh(state, &session, Revocation::PersonRefused, now).await?;
         return Err(refused());
     }
     let why = match membership::standing(state, &session, now).await? {
@@ -222,7 +224,7 @@ pub(crate) async fn refresh(
         }
     };
     if let Some(why) = why {
-        end_session(state, &session, why, now).await?;
+        refuse_refresh(state, &session, why, now).await?;
         return Err(refused());
     }
     let rotated = state
@@ -282,6 +284,16 @@ fn lifetimes(state: &AppState, session: &Session) -> TokenLifetimes {
         .lifetimes(&session.service, &session.client_id)
 }
 
+/// Whether the person behind a session still may use its service.
+async fn is_welcome(
+    state: &AppState,
+    session: &Session,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let (person, service) = (&session.person, &session.service);
+    is_still_welcome(state, person, service, session.created_at, now).await
+}
+
 /// Ends the session of somebody who may not come in any more.
 async fn end_session(
     state: &AppState,
@@ -301,6 +313,16 @@ async fn end_session(
     state
         .decisions
         .learn(Event::SessionChanged(session.id.to_string()));
+    Ok(())
+}
+
+async fn refuse_refresh(
+    state: &AppState,
+    session: &Session,
+    why: Revocation,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    end_session(state, session, why, now).await?;
     tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject,
         client = %audit::client(&session.client_id), ?why,
         "refresh refused: this person may not come in any more");

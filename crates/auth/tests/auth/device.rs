@@ -15,7 +15,8 @@ use crate::sign_in::{
 /// The name of the device grant (RFC 8628 section 3.4).
 pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-async fn television(auth: &Auth) -> Client {
+/// A client that may use the device grant.
+pub(crate) async fn television(auth: &Auth) -> Client {
     register_with(
         auth,
         &json!({

@@ -25,6 +25,7 @@ mod consent;
 mod device;
 mod disk;
 mod doctor;
+mod ended_people;
 mod expiry;
 mod forgeries;
 mod github;
