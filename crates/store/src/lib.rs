@@ -36,9 +36,9 @@ pub use self::embedded::{EmbeddedBackend, Upkeep};
 pub use self::keys::{FirstRing, SealedKey, SealedKeyRing};
 pub use self::memory::MemoryBackend;
 pub use self::people::{PersonRecord, Pinned};
-pub use self::records::{Records, StoredRecord, Transition};
+pub use self::records::{Found, Records, StoredRecord, Transition};
 pub use self::redis::{Predecessor, PredecessorClient, RedisBackend, RedisOptions};
-pub use self::sessions::{Redemption, Refresh};
+pub use self::sessions::{Living, Redemption, Refresh};
 
 /// What the authorization server remembers. Cheap to clone.
 #[derive(Clone)]

@@ -110,12 +110,12 @@ impl Records {
         Ok(self.read(key, now).await?.1)
     }
 
-    /// Three records in one round trip, each as with [`Records::get`].
+    /// Three records in one round trip, each as with [`Records::get`], and with its end.
     pub async fn get3<A: StoredRecord, B: StoredRecord, C: StoredRecord>(
         &self,
         ids: [&str; 3],
         now: Timestamp,
-    ) -> Result<(Option<A>, Option<B>, Option<C>), StoreError> {
+    ) -> Result<(Option<Found<A>>, Option<Found<B>>, Option<Found<C>>), StoreError> {
         let [a, b, c] = ids;
         let keys = [
             Key::new(A::KIND, a),
@@ -126,9 +126,9 @@ impl Records {
         let [a, b, c] = &keys;
         let mut next = || records.next().flatten();
         Ok((
-            decode(a, next().as_ref())?,
-            decode(b, next().as_ref())?,
-            decode(c, next().as_ref())?,
+            Found::decode(a, next().as_ref())?,
+            Found::decode(b, next().as_ref())?,
+            Found::decode(c, next().as_ref())?,
         ))
     }
 
@@ -251,6 +251,23 @@ impl Records {
         let [key] = &keys;
         let value = decode(key, record.as_ref())?;
         Ok((record, value))
+    }
+}
+
+/// A record with its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<T> {
+    /// What is stored.
+    pub record: T,
+    /// The first instant at which it no longer counts, unless it is changed before; `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl<T: StoredRecord> Found<T> {
+    fn decode(key: &Key, record: Option<&Record>) -> Result<Option<Self>, StoreError> {
+        let expires_at = record.and_then(Record::expires_at);
+        let found = decode(key, record)?;
+        Ok(found.map(|record| Self { record, expires_at }))
     }
 }
 

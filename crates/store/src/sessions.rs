@@ -39,6 +39,16 @@ pub enum Refresh {
     Unknown,
 }
 
+/// Whom an access token stands for.
+#[derive(Debug)]
+pub struct Living {
+    /// Who.
+    pub person: Person,
+    /// From this instant on it must be asked again: the session ends, or the registration of its client, which goes on
+    /// when the client is used.
+    pub until: Option<Timestamp>,
+}
+
 fn changed(id: &SessionId) -> Event {
     Event::SessionChanged(id.to_string())
 }
@@ -261,7 +271,7 @@ impl Store {
     }
 
     /// The person behind an access token, if its session is found alive together with its client and its person. What is not found is
-    /// dead: a lost store logs people out, it never revives anything.
+    /// dead: a lost store logs people out, it never revives anything. What is found may still be ended by an event.
     pub async fn living_person(
         &self,
         id: &SessionId,
@@ -269,7 +279,7 @@ impl Store {
         client_id: &ClientId,
         subject: &Subject,
         now: Timestamp,
-    ) -> Result<Option<Person>, StoreError> {
+    ) -> Result<Option<Living>, StoreError> {
         let (session, client, person) = self
             .records()
             .get3::<Session, Client, PersonRecord>(
@@ -280,10 +290,20 @@ impl Store {
         let (Some(session), Some(client), Some(person)) = (session, client, person) else {
             return Ok(None);
         };
+        let ends = [
+            session.record.ends_at(),
+            session.expires_at,
+            client.expires_at,
+        ];
+        let until = ends.into_iter().flatten().min();
+        let (session, client, person) = (session.record, client.record, person.record);
         let is_theirs = session.client_id == client.id && session.person.subject == person.subject;
         let is_after_registration = session.created_at >= client.issued_at;
         let stands = session.admits_token(token, now) && person.admits(session.created_at);
         let is_alive = is_theirs && is_after_registration && stands;
-        Ok(is_alive.then_some(session.person))
+        Ok(is_alive.then_some(Living {
+            person: session.person,
+            until,
+        }))
     }
 }

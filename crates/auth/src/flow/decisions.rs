@@ -27,11 +27,13 @@ pub(crate) struct Decision {
     pub(crate) claims: AccessClaims,
     /// The scopes, ready to be sent.
     pub(crate) scope: String,
+    /// The second from which on it must be made anew: the token ends, or something on which it rests.
+    pub(crate) holds_until: i64,
 }
 
 impl Decision {
-    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
-        now.as_second() >= self.claims.counts_until()
+    pub(crate) fn holds(&self, now: Timestamp) -> bool {
+        now.as_second() < self.holds_until
     }
 }
 

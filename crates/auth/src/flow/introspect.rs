@@ -58,7 +58,7 @@ pub(crate) async fn introspect(
     if claims.check(&state.issuer, &claims.aud, now).is_err() {
         return Ok(INACTIVE);
     }
-    if !verify::is_alive(state, &claims, service, now).await? {
+    if verify::alive(state, &claims, service, now).await?.is_none() {
         return Ok(INACTIVE);
     }
     Ok(Introspection::Active {

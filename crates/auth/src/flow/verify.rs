@@ -34,13 +34,13 @@ pub(crate) async fn verify(
     let now = state.clock.now();
     let fingerprint: Fingerprint = Sha256::digest(token.as_bytes()).into();
     if let Some(decision) = state.decisions.get(&fingerprint) {
-        let is_good = decision.service == *service && !decision.is_over(now);
-        return if is_good {
+        if decision.service != *service {
+            return Err(VerifyError::InvalidToken);
+        }
+        if decision.holds(now) {
             state.counted.verified_from_memory();
-            Ok(decision)
-        } else {
-            Err(VerifyError::InvalidToken)
-        };
+            return Ok(decision);
+        }
     }
     if state.decisions.is_refused(&fingerprint, now) {
         return Err(VerifyError::InvalidToken);
@@ -67,12 +67,10 @@ pub(crate) async fn verify(
         .verifying
         .try_acquire()
         .map_err(|_| VerifyError::Busy)?;
-    let is_alive = is_alive(state, &claims, service, now)
+    let alive = alive(state, &claims, service, now)
         .await
-        .map_err(VerifyError::Store)?;
-    if !is_alive {
-        return Err(VerifyError::InvalidToken);
-    }
+        .map_err(VerifyError::Store)?
+        .ok_or(VerifyError::InvalidToken)?;
     // Loaded after the decision was begun: rules that change in between keep it from being remembered.
     let rules = state.policy.rules();
     // Last, so that a token which is bad in two ways is told as bad and not as narrow.
@@ -82,6 +80,7 @@ pub(crate) async fn verify(
     let decision = Arc::new(Decision {
         service: service.clone(),
         scope: claims.scope.to_string(),
+        holds_until: alive.until(&claims),
         claims,
     });
     state
@@ -91,18 +90,32 @@ pub(crate) async fn verify(
     Ok(decision)
 }
 
+/// What the store says of a token that counts.
+pub(crate) struct Alive {
+    /// The instant at which something ends on which it rests, unless it is prolonged before.
+    until: Option<Timestamp>,
+}
+
+impl Alive {
+    /// The second from which on the store must be asked again.
+    fn until(&self, claims: &AccessClaims) -> i64 {
+        let end = claims.counts_until();
+        self.until.map_or(end, |until| until.as_second().min(end))
+    }
+}
+
 /// Whether the session behind a token of ours for this service is found alive, and whoever it belongs to may still use the
-/// service.
-pub(crate) async fn is_alive(
+/// service. `None`: not.
+pub(crate) async fn alive(
     state: &AppState,
     claims: &AccessClaims,
     service: &ServiceName,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Alive>, StoreError> {
     if claims.sub.is_client() {
-        return is_machine_alive(state, claims, service, now).await;
+        return machine_alive(state, claims, service, now).await;
     }
-    let person = state
+    let living = state
         .store
         .living_person(
             &claims.sid,
@@ -113,22 +126,26 @@ pub(crate) async fn is_alive(
         )
         .await?;
     let rules = state.policy.rules();
-    Ok(person.is_some_and(|person| rules.admits(&person, service)))
+    let living = living.filter(|living| rules.admits(&living.person, service));
+    Ok(living.map(|living| Alive {
+        until: living.until,
+    }))
 }
 
-/// The same for an operator's client: it must be there, and the service must still be among its services.
-async fn is_machine_alive(
+/// The same for an operator's client, which never ends by itself: it must be there, and the service must still be among its
+/// services.
+async fn machine_alive(
     state: &AppState,
     claims: &AccessClaims,
     service: &ServiceName,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Alive>, StoreError> {
     let id = &claims.client_id;
     let Some(client) = state.policy.client(&state.store, id, now).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     let Some(session) = state.store.session(&claims.sid, now).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     let may_use = client
         .operator
@@ -137,5 +154,8 @@ async fn is_machine_alive(
     let is_theirs = session.is_machine() && session.client_id == client.id;
     let is_after_creation = session.created_at >= client.issued_at;
     let stands = session.service == *service && session.admits_token(&claims.jti, now);
-    Ok(may_use && is_theirs && is_after_creation && stands)
+    let is_alive = may_use && is_theirs && is_after_creation && stands;
+    Ok(is_alive.then(|| Alive {
+        until: session.ends_at(),
+    }))
 }

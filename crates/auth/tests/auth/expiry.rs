@@ -69,6 +69,35 @@ async fn a_client_with_a_short_life_lives_on_while_it_is_used() {
     );
 }
 
+/// A token outlives the registration of its client: what was found good before ends with the client, not with the token.
+#[tokio::test]
+async fn a_token_that_is_known_ends_with_its_client() {
+    let lifetimes = [
+        ("CLIENT_LIFETIME", "3600"),
+        ("ACCESS_TOKEN_LIFETIME", "14400"),
+    ];
+    let (clock, auth) = at_the_beginning(&lifetimes).await;
+    let (client, held) = signed_in(&auth).await;
+    let status = async |token: &str| auth.verify(token).await.status;
+    // Twice: the second is answered from memory.
+    for _ in 0..2 {
+        assert_eq!(status(&held.access).await, 200);
+    }
+    // A use prolongs the registration, and no token ends for that it was looked at before.
+    clock.advance(HOUR / 2);
+    let form = refreshing(&client, &held.refresh);
+    let later = Tokens::of(&auth.post("/token", &form).await);
+    clock.advance(HOUR - 1);
+    for token in [&held.access, &later.access] {
+        assert_eq!(status(token).await, 200);
+        assert_eq!(status(token).await, 200);
+    }
+    clock.advance(1);
+    for token in [&held.access, &later.access] {
+        assert_eq!(status(token).await, 401);
+    }
+}
+
 /// Whatever a story leaves in Redis is gone one day; only people, who owns a name, keys, and the format stay.
 #[tokio::test]
 async fn every_key_in_redis_ends_but_those_of_people_names_and_keys() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Counter, Fixture, at, increment, key, next_event, put, read, record, swap};
 use crate::{
-    Event, Index, Key, Kind, Record, Records, StoreError, StoredRecord, Swapped, Transition,
+    Event, Found, Index, Key, Kind, Record, Records, StoreError, StoredRecord, Swapped, Transition,
 };
 
 /// The same record as a later release writes it.
@@ -252,15 +252,20 @@ pub async fn a_foreign_record_is_an_error_that_names_the_key(fixture: impl Fixtu
 pub async fn three_records_come_at_once(fixture: impl Fixture) {
     let records = Records::new(fixture.backend());
     records.update("a", at(0), increment).await.unwrap();
-    records.update("c", at(0), increment).await.unwrap();
-    let found: (Option<Counter>, Option<LaterCounter>, Option<LaterCounter>) =
-        records.get3(["a", "b", "c"], at(0)).await.unwrap();
-    let expected = (
-        Some(Counter { count: 1 }),
-        None,
-        Some(LaterCounter { total: 1 }),
-    );
-    assert_eq!(found, expected);
+    let mortal = |_: Option<Counter>| Transition::put(Counter { count: 1 }, Some(at(10)), ());
+    records.update("c", at(0), mortal).await.unwrap();
+    let ids = ["a", "b", "c"];
+    let found = records.get3::<Counter, LaterCounter, LaterCounter>(ids, at(0));
+    let found = found.await.unwrap();
+    let first = Found {
+        record: Counter { count: 1 },
+        expires_at: None,
+    };
+    let third = Found {
+        record: LaterCounter { total: 1 },
+        expires_at: Some(at(10)),
+    };
+    assert_eq!(found, (Some(first), None, Some(third)));
 }
 
 /// Records, their ends and indexes survive.
