@@ -211,6 +211,13 @@ async fn what_went_wrong_is_said_on_readable_pages() -> Result<()> {
             .open(&gateway.auth_url("/callback?state=x&code=y")?)
             .await?;
         look_closely(&mut chromium, "callback of another browser").await?;
+        chromium
+            .open(&gateway.auth_url("/error?error=access_denied")?)
+            .await?;
+        let page = look_closely(&mut chromium, "error").await?;
+        assert!(page.text.contains("Access was not given"), "{page:?}");
+        chromium.open(&gateway.auth_url("/success")?).await?;
+        look_closely(&mut chromium, "success").await?;
 
         let (url, _) = registered.authorization_url()?;
         chromium.open(&url).await?;

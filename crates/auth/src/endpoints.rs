@@ -149,6 +149,18 @@ pub const PUBLIC: &[Endpoint] = &[
         "The way back from the identity provider.",
         "",
     ),
+    endpoint(
+        "/success",
+        GET,
+        "Says that a sign-in went well, to a browser that is left there.",
+        "",
+    ),
+    endpoint(
+        "/error",
+        GET,
+        "Says in words of ours what a code in `error` means.",
+        "",
+    ),
     endpoint("/account", GET, "What a person granted.", ""),
     endpoint(
         "/account/sign-in",

@@ -78,6 +78,11 @@ pub(crate) struct AccountSignInPage<'a> {
     pub(crate) provider: Option<&'a str>,
 }
 
+/// A sign-in is over, and went well.
+#[derive(Template)]
+#[template(path = "success.html")]
+pub(crate) struct SuccessPage;
+
 /// Something went wrong, and what to do.
 #[derive(Template)]
 #[template(path = "message.html")]

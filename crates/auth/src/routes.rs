@@ -8,7 +8,7 @@ use chassis::telemetry;
 use crate::endpoints::{self, Endpoint};
 use crate::http::{
     account, admin, authorize, callback, consent, device, error, introspect, jwks, login, metadata,
-    own_host, pages, register, registration, revoke, token, verify,
+    outcome, own_host, pages, register, registration, revoke, token, verify,
 };
 
 /// Largest form and JSON body that is read, in bytes.
@@ -111,6 +111,8 @@ fn people(config: &mut ServiceConfig) {
         .route(web::get().to(device::form))
         .route(web::post().to(device::submit)));
     own(get("/callback").with(callback::callback));
+    own(get("/success").with(outcome::success));
+    own(get("/error").with(outcome::error));
     own(get("/account").with(account::show));
     own(post("/account/sign-in", account::sign_in));
     own(post("/account/revoke", account::revoke));

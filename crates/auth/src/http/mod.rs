@@ -16,6 +16,7 @@ pub(crate) mod limited;
 pub(crate) mod login;
 mod memory;
 pub(crate) mod metadata;
+pub(crate) mod outcome;
 pub(crate) mod own_host;
 pub(crate) mod pages;
 pub(crate) mod public_service;

@@ -36,6 +36,7 @@ mod login;
 mod metadata;
 mod metrics;
 mod operators;
+mod outcome;
 mod overload;
 mod races;
 mod redirects;
