@@ -1,8 +1,6 @@
 //! GitHub as identity provider, against a fake one that checks what GitHub checks.
 
-use std::time::{Duration, Instant};
-
-use testkit::github::{Approval, CLIENT_ID, CLIENT_SECRET, Condition, GitHub, User};
+use testkit::github::{Approval, CLIENT_ID, CLIENT_SECRET, GitHub, User};
 use testkit::network::http_client;
 use url::Url;
 
@@ -13,12 +11,14 @@ use crate::sign_in::{
     Held, STATE, Tokens, ask, consent_page, decide, public_client, redemption, refreshing,
 };
 
-struct Fixture {
-    github: GitHub,
-    auth: Auth,
+/// A service and its GitHub.
+pub(crate) struct Fixture {
+    pub(crate) github: GitHub,
+    pub(crate) auth: Auth,
 }
 
-async fn start(changes: &[(&str, &str)]) -> Fixture {
+/// Both, with octocat on the list.
+pub(crate) async fn start(changes: &[(&str, &str)]) -> Fixture {
     let callback = Url::parse(&format!("{ISSUER}/callback")).unwrap();
     let people = [
         User::new(583_231, "octocat").in_team("acme", "robots"),
@@ -42,13 +42,14 @@ async fn start(changes: &[(&str, &str)]) -> Fixture {
 }
 
 /// The browser on its way to GitHub.
-struct Leaving {
-    cookie: String,
-    to: Url,
+pub(crate) struct Leaving {
+    pub(crate) cookie: String,
+    pub(crate) to: Url,
 }
 
 impl Fixture {
-    async fn approve(&self, client_id: &str) -> Leaving {
+    /// Agrees at our page.
+    pub(crate) async fn approve(&self, client_id: &str) -> Leaving {
         let held = consent_page(&ask(&self.auth, client_id, &[]).await);
         let answer = decide(&self.auth, &held, "approve").await;
         assert_eq!(answer.status, 303, "{answer:?}");
@@ -60,7 +61,7 @@ impl Fixture {
     }
 
     /// GitHub sends the browser on at once, because it has approved before: path and query of the callback.
-    async fn at_github(&self, leaving: &Leaving) -> String {
+    pub(crate) async fn at_github(&self, leaving: &Leaving) -> String {
         let passed = answer(http_client().unwrap().get(leaving.to.clone())).await;
         let back = passed.location();
         assert!(
@@ -70,19 +71,22 @@ impl Fixture {
         format!("{}?{}", back.path(), back.query().unwrap())
     }
 
-    async fn come_back(&self, cookie: &str, callback: &str) -> Answer {
+    /// The browser is at our callback.
+    pub(crate) async fn come_back(&self, cookie: &str, callback: &str) -> Answer {
         let request = self.auth.request("GET", AUTH, callback);
         answer(request.header("Cookie", cookie)).await
     }
 
-    async fn sign_in(&self, client_id: &str) -> Answer {
+    /// The whole way.
+    pub(crate) async fn sign_in(&self, client_id: &str) -> Answer {
         let leaving = self.approve(client_id).await;
         let callback = self.at_github(&leaving).await;
         self.come_back(&leaving.cookie, &callback).await
     }
 }
 
-fn assert_page(answer: &Answer, status: u16) {
+/// The answer is a page, and leads nowhere.
+pub(crate) fn assert_page(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.count("location"), 0, "{answer:?}");
 }
@@ -170,38 +174,6 @@ async fn a_refusal_at_github_is_told_to_the_client() {
     assert_page(&fixture.come_back(&leaving.cookie, &callback).await, 400);
 }
 
-#[tokio::test]
-async fn while_github_is_away_the_sign_in_stands() {
-    let fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let leaving = fixture.approve(&client.id).await;
-    let callback = fixture.at_github(&leaving).await;
-    fixture.github.set_condition(Condition::Failing);
-    let page = fixture.come_back(&leaving.cookie, &callback).await;
-    assert_page(&page, 503);
-    assert!(page.body.contains("GitHub does not answer"), "{page:?}");
-    fixture.github.set_condition(Condition::Well);
-    let granted = fixture.come_back(&leaving.cookie, &callback).await;
-    assert!(granted.parameter("code").is_some(), "{granted:?}");
-}
-
-/// A tool call, a check and a refresh need no GitHub.
-#[tokio::test]
-async fn while_github_is_away_sessions_go_on() {
-    let mut fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let granted = fixture.sign_in(&client.id).await;
-    let code = granted.parameter("code").unwrap();
-    fixture.github.go_down().await;
-    let auth = &fixture.auth;
-    let tokens = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
-    assert_eq!(auth.verify(&tokens.access).await.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
-    assert_eq!(refreshed.status, 200);
-}
-
 /// A fault of the Python gateway: a name taken off the list kept its tokens.
 #[tokio::test]
 async fn a_name_taken_off_the_list_is_out_after_the_restart() {
@@ -240,22 +212,6 @@ async fn the_password_page_belongs_to_the_other_provider() {
     };
     let posted = answer(crate::sign_in::form(&fixture.auth, "/login", &held, &[])).await;
     assert_eq!(posted.refusal(), "404 not_found");
-}
-
-/// A slow GitHub is told as such in bounded time, although each of its answers is within the limit of one.
-#[tokio::test]
-async fn a_slow_github_does_not_keep_the_browser_waiting() {
-    let fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let leaving = fixture.approve(&client.id).await;
-    let callback = fixture.at_github(&leaving).await;
-    fixture
-        .github
-        .set_condition(Condition::Slow(Duration::from_secs(4)));
-    let begun = Instant::now();
-    let page = fixture.come_back(&leaving.cookie, &callback).await;
-    assert_page(&page, 503);
-    assert!(begun.elapsed() < Duration::from_millis(7500));
 }
 
 /// A name that was given up and taken by somebody else opens nothing: names are pinned to GitHub's number.
@@ -360,175 +316,4 @@ async fn a_name_taken_off_the_list_is_out_although_an_organisation_is_listed() {
     assert_eq!(after.auth.verify(&by_organisation.access).await.status, 200);
     let form = refreshing(&client, &by_organisation.refresh);
     assert_eq!(after.auth.post("/token", &form).await.status, 200);
-}
-
-/// Back at the client, who shows its own way to try again.
-fn back_link(page: &Answer) -> Url {
-    let before = format!("href=\"{}", crate::sign_in::REDIRECT);
-    let (_, after) = page
-        .body
-        .split_once(&before)
-        .unwrap_or_else(|| panic!("{page:?}"));
-    let rest = after
-        .split('"')
-        .next()
-        .unwrap()
-        .replace("&#38;", "&")
-        .replace("&amp;", "&");
-    Url::parse(&format!("{}{rest}", crate::sign_in::REDIRECT)).unwrap()
-}
-
-#[tokio::test]
-async fn the_page_about_an_outage_leads_on_and_back() {
-    let fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let leaving = fixture.approve(&client.id).await;
-    let callback = fixture.at_github(&leaving).await;
-    fixture.github.set_condition(Condition::Failing);
-    let page = fixture.come_back(&leaving.cookie, &callback).await;
-    assert_page(&page, 503);
-    assert!(!page.header("retry-after").is_empty());
-    let back = back_link(&page);
-    let told = |name: &str| {
-        let mut pairs = back.query_pairs();
-        pairs
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.into_owned())
-    };
-    assert_eq!(told("error").as_deref(), Some("temporarily_unavailable"));
-    assert_eq!(told("state").as_deref(), Some(STATE));
-    assert_eq!(told("iss").as_deref(), Some(ISSUER));
-    // The way on is the way to GitHub once more, with the same state.
-    let again = leaving.to.as_str().replace('&', "&#38;");
-    assert!(page.body.contains(&again), "{page:?} has no {again}");
-    fixture.github.set_condition(Condition::Well);
-    let callback = fixture.at_github(&leaving).await;
-    let granted = fixture.come_back(&leaving.cookie, &callback).await;
-    assert!(granted.parameter("code").is_some(), "{granted:?}");
-}
-
-#[tokio::test]
-async fn after_five_failures_nobody_waits_for_github() {
-    let fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let leaving = fixture.approve(&client.id).await;
-    let callback = fixture.at_github(&leaving).await;
-    let (before, code) = (
-        fixture.approve(&client.id).await,
-        fixture.sign_in(&client.id).await,
-    );
-    let code = code.parameter("code").unwrap();
-    fixture.github.set_condition(Condition::Failing);
-    for _ in 0..5 {
-        assert_page(&fixture.come_back(&leaving.cookie, &callback).await, 503);
-    }
-    let asked = fixture.github.calls().len();
-    let begun = Instant::now();
-    let page = fixture.come_back(&leaving.cookie, &callback).await;
-    assert_page(&page, 503);
-    let wait: u64 = page.header("retry-after").parse().unwrap();
-    assert!((20..=30).contains(&wait), "{wait}");
-    assert!(begun.elapsed() < Duration::from_secs(1));
-    assert_eq!(fixture.github.calls().len(), asked, "GitHub is left alone");
-    // Whoever has not left yet is told before.
-    let held = consent_page(&ask(&fixture.auth, &client.id, &[]).await);
-    let told = decide(&fixture.auth, &held, "approve").await;
-    assert_page(&told, 503);
-    assert_eq!(told.count("set-cookie"), 1, "to try again with");
-    assert!(told.body.contains("GitHub does not answer"), "{told:?}");
-    // What needs no GitHub goes on.
-    let auth = &fixture.auth;
-    let tokens = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
-    assert_eq!(auth.verify(&tokens.access).await.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
-    assert_eq!(refreshed.status, 200);
-    drop(before);
-}
-
-#[tokio::test]
-async fn a_rate_limit_of_github_is_honoured() {
-    for status in [403, 429] {
-        let fixture = start(&[]).await;
-        let client = public_client(&fixture.auth).await;
-        let leaving = fixture.approve(&client.id).await;
-        let callback = fixture.at_github(&leaving).await;
-        fixture.github.set_condition(Condition::Limited {
-            status,
-            seconds: 77,
-        });
-        for _ in 0..2 {
-            let page = fixture.come_back(&leaving.cookie, &callback).await;
-            assert_page(&page, 503);
-            let wait: u64 = page.header("retry-after").parse().unwrap();
-            assert!((60..=77).contains(&wait), "{wait}");
-        }
-        let asked = fixture.github.calls();
-        let tokens = asked.iter().filter(|call| call.contains("access_token"));
-        assert_eq!(tokens.count(), 1, "{asked:?}");
-    }
-}
-
-/// What GitHub must not answer: no code comes of it, and nothing of it goes on to the client.
-#[tokio::test]
-async fn odd_answers_of_github_give_no_code() {
-    let stub = testkit::raw::Stub::start().await.unwrap();
-    let url = format!("http://{}", stub.address());
-    let auth = Auth::start_with(&[
-        ("IDENTITY_PROVIDER", "github"),
-        ("LOCAL_USERS", ""),
-        ("GITHUB_CLIENT_ID", CLIENT_ID),
-        ("GITHUB_CLIENT_SECRET", CLIENT_SECRET),
-        ("GITHUB_URL", &url),
-        ("GITHUB_API_URL", &url),
-        ("ALLOWED_GITHUB_USERS", "*"),
-    ])
-    .await;
-    let client = public_client(&auth).await;
-    let told = async |status: &str, body: &str| {
-        let held = consent_page(&ask(&auth, &client.id, &[]).await);
-        let leaving = decide(&auth, &held, "approve").await;
-        let [cookie] = leaving.cookies().try_into().unwrap();
-        let state = leaving.parameter("state").unwrap();
-        let length = body.len();
-        stub.set_answer(format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        ));
-        let request = auth.request("GET", AUTH, &format!("/callback?code=x&state={state}"));
-        answer(request.header("Cookie", cookie)).await
-    };
-    // The same answer to both questions: for the token, and who that is.
-    let person = |login: &str| format!("{{\"access_token\":\"t\",\"id\":1,\"login\":\"{login}\"}}");
-    let granted = told("200 OK", &person("mona")).await;
-    assert!(granted.parameter("code").is_some(), "{granted:?}");
-    let padding = " ".repeat(600 * 1024);
-    for (status, body) in [
-        ("200 OK", "<html>the-answer</html>".to_owned()),
-        ("200 OK", "{\"the-answer\":1}".to_owned()),
-        ("200 OK", "{\"access_token\":\"\"}".to_owned()),
-        ("200 OK", "{\"error\":\"the-answer\"}".to_owned()),
-        ("200 OK", person("mona\\r\\nX-Auth-Subject: github:2")),
-        ("200 OK", person("")),
-        ("200 OK", person("m\\u00f6na")),
-        ("200 OK", person(&"m".repeat(101))),
-        ("200 OK", person("mona").replace(":1,", ":-1,")),
-        ("200 OK", format!("{padding}{}", person("mona"))),
-        ("302 Found", person("mona")),
-        ("404 Not Found", person("mona")),
-    ] {
-        let refused = told(status, &body).await;
-        let shown: String = body.trim_start().chars().take(60).collect();
-        assert_eq!(
-            refused.parameter("error").as_deref(),
-            Some("access_denied"),
-            "{status} {shown}"
-        );
-        assert_eq!(refused.parameter("code"), None, "{status} {shown}");
-        let location = refused.header("location");
-        assert!(
-            !location.contains("answer") && !location.contains("mona"),
-            "{location}"
-        );
-    }
 }

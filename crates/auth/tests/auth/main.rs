@@ -29,6 +29,7 @@ mod ended_people;
 mod expiry;
 mod forgeries;
 mod github;
+mod github_outage;
 mod hygiene;
 mod keys;
 mod limits;
