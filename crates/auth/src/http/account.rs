@@ -6,7 +6,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use oauth::account::{Holder, LIFETIME};
 use oauth::consent::Consent;
-use oauth::id::ConsentId;
+use oauth::id::{ConsentId, InvalidId};
 use oauth::identity::Identity;
 use oauth::session::Session;
 use oauth::{SessionId, Timestamp};
@@ -72,10 +72,7 @@ pub(crate) async fn revoke(
     state: Data<AppState>,
 ) -> error::Answer {
     let (_, holder, form) = decision(&request, payload, &state).await?;
-    let id = form
-        .get("session")
-        .and_then(|id| SessionId::parse(id).ok())
-        .ok_or_else(|| error::wrong_browser(&request))?;
+    let id = named(&request, &form, "session", SessionId::parse)?;
     account::revoke(&state, &holder, &id)
         .await
         .map_err(|problem| unavailable(&request, problem))?;
@@ -89,10 +86,7 @@ pub(crate) async fn forget(
     state: Data<AppState>,
 ) -> error::Answer {
     let (_, holder, form) = decision(&request, payload, &state).await?;
-    let id = form
-        .get("consent")
-        .and_then(|id| ConsentId::parse(id).ok())
-        .ok_or_else(|| error::wrong_browser(&request))?;
+    let id = named(&request, &form, "consent", ConsentId::parse)?;
     remembered::withdraw(&state, &holder.subject, &id)
         .await
         .map_err(|problem| unavailable(&request, problem))?;
@@ -230,6 +224,17 @@ async fn decision(
         return Err(error::wrong_browser(request).into());
     }
     Ok((cookie, holder, form))
+}
+
+/// What is to be ended. A form without it, or with something else, is none of ours.
+fn named<T>(
+    request: &HttpRequest,
+    form: &extract::Form,
+    field: &str,
+    parse: impl Fn(&str) -> Result<T, InvalidId>,
+) -> Result<T, error::Refused> {
+    let id = form.get(field).and_then(|id| parse(id).ok());
+    id.ok_or_else(|| error::wrong_browser(request).into())
 }
 
 async fn own_form(
