@@ -96,7 +96,31 @@ pub enum Forgery {
     Garbage,
 }
 
-/// Makes 200 different forgeries of good tokens.
+/// The text with another character at that place.
+fn altered(text: &str, place: usize) -> String {
+    let change = |(number, character)| match character {
+        'A' if number == place => 'B',
+        _ if number == place => 'A',
+        character => character,
+    };
+    text.chars().enumerate().map(change).collect()
+}
+
+/// Makes so many forgeries of each good token, all of them different, each with a signature that does not fit.
+///
+/// # Errors
+///
+/// If a good one is not a JWT.
+pub fn badly_signed(good: &[String], each: usize) -> Result<Vec<String>> {
+    let forge = |(place, token): (usize, &String)| {
+        let (signed, signature) = token.rsplit_once('.').context("no signature")?;
+        Ok(format!("{signed}.{}", altered(signature, place)))
+    };
+    let all = (0..each).flat_map(|place| good.iter().map(move |token| (place, token)));
+    all.map(forge).collect()
+}
+
+/// Makes forgeries of good tokens, one of each.
 ///
 /// # Errors
 ///
@@ -106,11 +130,7 @@ pub fn forged(good: &[String], how: Forgery) -> Result<Vec<String>> {
         let (signed, signature) = token.rsplit_once('.').context("no signature")?;
         let (_, claims) = signed.split_once('.').context("no header")?;
         Ok(match how {
-            Forgery::BadSignature => {
-                let (first, rest) = signature.split_at(1);
-                let other = if first == "A" { "B" } else { "A" };
-                format!("{signed}.{other}{rest}")
-            }
+            Forgery::BadSignature => format!("{signed}.{}", altered(signature, 0)),
             // {"typ":"at+jwt","alg":"ES256","kid":"unknown-key-of-the-benchmark"}
             Forgery::UnknownKey => format!(
                 "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6InVua25vd24ta2V5LW9mLXRoZS1iZW5jaG1hcmsifQ.{claims}.{signature}"

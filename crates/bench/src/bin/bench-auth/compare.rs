@@ -1,8 +1,11 @@
 //! Targets in turn, round after round.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
 use bench::measure::{self, median};
 use bench::wrk::{self, Load, Outcome, Shape};
+use testkit::process::Signal;
 
 /// One of the compared.
 #[derive(Debug)]
@@ -13,6 +16,8 @@ pub(crate) struct Target {
     pub(crate) process: u32,
     /// Whether the answers are refusals.
     pub(crate) is_refused: bool,
+    /// Whether the process forgets first which tokens are good.
+    pub(crate) is_forgetful: bool,
 }
 
 struct Round {
@@ -21,7 +26,16 @@ struct Round {
     cpu: f64,
 }
 
+/// How long a configuration takes that is read again.
+const READ: Duration = Duration::from_millis(200);
+
 fn run(target: &Target, shape: Shape) -> Result<Round> {
+    if target.is_forgetful {
+        // Rules that are read again end every remembered decision.
+        let pid = rustix::process::Pid::from_raw(target.process.cast_signed());
+        rustix::process::kill_process(pid.context("a process")?, Signal::HUP)?;
+        std::thread::sleep(READ);
+    }
     let before = measure::cpu(target.process)?;
     let outcome = wrk::run(&target.load, shape)?;
     let cpu = measure::cpu(target.process)?.saturating_sub(before);

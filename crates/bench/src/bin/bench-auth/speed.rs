@@ -17,8 +17,10 @@ use crate::{Bench, Site};
 const EXPIRY: Duration = Duration::from_secs(42);
 /// Sign-ins, and tokens of each: what is remembered has room for them.
 const FEW: (usize, usize) = (20, 10);
-/// More tokens than are remembered, so that nearly each check asks the store.
+/// More tokens than one round shows.
 const MANY: (usize, usize) = (20, 1000);
+/// Forgeries of each of these: no memory goes back to the round before.
+const NEVER_SEEN: usize = 4;
 
 fn target(name: &str, auth: &Auth, tokens: &[String]) -> Target {
     Target {
@@ -26,6 +28,7 @@ fn target(name: &str, auth: &Auth, tokens: &[String]) -> Target {
         load: auth.load(tokens),
         process: auth.process.id(),
         is_refused: false,
+        is_forgetful: false,
     }
 }
 
@@ -43,6 +46,7 @@ pub(crate) async fn good(bench: &Bench, sites: &[Site]) -> Result<()> {
                 load,
                 process: plain.process.id(),
                 is_refused: false,
+                is_forgetful: false,
             };
             direct.push(first(plain.load(&tokens)));
             through.push(first(front.load(&tokens)));
@@ -75,13 +79,17 @@ pub(crate) async fn forged(bench: &Bench, sites: &[Site]) -> Result<()> {
     tokio::time::sleep_until(expired).await;
     let mut targets = vec![
         target("good, remembered", &site.auth, few),
-        target("good, asked of the store", &site.auth, &many),
+        Target {
+            is_forgetful: true,
+            ..target("good, never seen", &site.auth, &many)
+        },
     ];
     let refused = |name: &str, load| Target {
         name: name.to_owned(),
         load,
         process: site.auth.process.id(),
         is_refused: true,
+        is_forgetful: false,
     };
     for (name, how) in [
         ("bad signature", Forgery::BadSignature),
@@ -91,9 +99,9 @@ pub(crate) async fn forged(bench: &Bench, sites: &[Site]) -> Result<()> {
         let tokens = tokens::forged(few, how)?;
         targets.push(refused(name, site.auth.load(&tokens)));
         if how == Forgery::BadSignature {
-            let tokens = tokens::forged(&many, how)?;
+            let tokens = tokens::badly_signed(&many, NEVER_SEEN)?;
             targets.push(refused(
-                "bad signature, all different",
+                "bad signature, never seen",
                 site.auth.load(&tokens),
             ));
         }
@@ -132,7 +140,10 @@ pub(crate) async fn stored(bench: &Bench, clients: usize) -> Result<()> {
             let many = tokens::good(&site.client, MANY).await?;
             let few = many.get(..200).context("there are many")?;
             remembered.push(target(&site.name, &site.auth, few));
-            asked.push(target(&site.name, &site.auth, &many));
+            asked.push(Target {
+                is_forgetful: true,
+                ..target(&site.name, &site.auth, &many)
+            });
         }
         compare(
             "/verify, remembered",
