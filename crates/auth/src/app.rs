@@ -26,6 +26,7 @@ use crate::clock_check::ClockCheck;
 use crate::counted::Counted;
 use crate::disk::Disk;
 use crate::flow::decisions::Decisions;
+use crate::http::challenge::Challenges;
 use crate::idp::IdentityProvider;
 use crate::idp::directory::Directory;
 use crate::keys::{Keys, Surroundings};
@@ -52,6 +53,8 @@ pub(crate) struct AppState {
     pub(crate) keys: Arc<Keys>,
     /// Access tokens that were found good.
     pub(crate) decisions: Decisions,
+    /// What others are answered.
+    pub(crate) challenges: Challenges,
     /// Who knows the people.
     pub(crate) provider: IdentityProvider,
     /// Who of them may use which service, and what else the operator rules.
@@ -183,6 +186,7 @@ impl App {
             store,
             keys,
             decisions,
+            challenges: Challenges::default(),
             policy: Policy::new(settings.rules),
             people: settings.people,
             directory: settings

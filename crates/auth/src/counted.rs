@@ -23,6 +23,44 @@ pub(crate) struct Outcome {
     pub(crate) outcome: &'static str,
 }
 
+macro_rules! verified {
+    ($($(#[$doc:meta])* $name:ident $label:literal),* $(,)?) => {
+        /// What `/verify` answered.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Verified { $($(#[$doc])* $name),* }
+
+        impl Verified {
+            const ALL: [Self; [$($label),*].len()] = [$(Self::$name),*];
+
+            /// Its label.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$name => $label),* }
+            }
+        }
+    };
+}
+
+verified! {
+    /// 200 without a question to the store.
+    Remembered "remembered",
+    /// 200.
+    Allowed "allowed",
+    /// 200 for everybody.
+    Public "public",
+    /// 401: there is no token.
+    NoToken "no_token",
+    /// 401.
+    InvalidToken "invalid_token",
+    /// 403: good, but too narrow.
+    InsufficientScope "insufficient_scope",
+    /// 403: no service of ours.
+    UnknownService "unknown_service",
+    /// 503: the store cannot be asked.
+    Unavailable "unavailable",
+    /// 503: too many others ask the store.
+    Busy "busy",
+}
+
 /// How a request for tokens ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Granted {
@@ -55,9 +93,8 @@ impl MetricConstructor<Histogram> for Times {
 /// The counters; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Counted {
-    verify: Family<Outcome, Counter>,
-    /// Made once, because nearly every answer of `/verify` is this one.
-    verify_known: Counter,
+    /// Made once, because nothing is asked as often as `/verify`.
+    verify: [Counter; Verified::ALL.len()],
     tokens: Family<Granted, Counter>,
     registrations: Family<Outcome, Counter>,
     sign_ins: Family<Outcome, Counter>,
@@ -86,12 +123,11 @@ impl Counted {
     /// New counters, shown in `metrics`.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let verify = Family::<Outcome, Counter>::default();
-        let known = Outcome {
-            outcome: "remembered",
-        };
         let counted = Self {
-            verify_known: verify.get_or_create_owned(&known),
-            verify,
+            verify: Verified::ALL.map(|verified| {
+                let outcome = verified.name();
+                verify.get_or_create_owned(&Outcome { outcome })
+            }),
             tokens: Family::default(),
             registrations: Family::default(),
             sign_ins: Family::default(),
@@ -108,7 +144,7 @@ impl Counted {
             disk_low: Gauge::default(),
             decisions: Gauge::default(),
         };
-        metrics.register("auth_verify", "Answers of /verify by outcome; `remembered` are the 200s without a question to the store", counted.verify.clone());
+        metrics.register("auth_verify", "Answers of /verify by outcome; `remembered` are the 200s without a question to the store", verify);
         metrics.register(
             "auth_token_requests",
             "Answers of /token by grant and outcome",
@@ -187,14 +223,11 @@ impl Counted {
         counted
     }
 
-    /// A 200 of `/verify` from memory.
-    pub(crate) fn verified_from_memory(&self) {
-        self.verify_known.inc();
-    }
-
-    /// Another answer of `/verify`.
-    pub(crate) fn verified(&self, outcome: &'static str) {
-        self.verify.get_or_create(&Outcome { outcome }).inc();
+    /// An answer of `/verify`.
+    pub(crate) fn verified(&self, outcome: Verified) {
+        if let Some(counter) = self.verify.get(outcome as usize) {
+            counter.inc();
+        }
     }
 
     /// An answer of `/token`.

@@ -7,6 +7,7 @@
 mod attempts;
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -21,6 +22,7 @@ use crate::config::LimitsConfig;
 use crate::counted::Counted;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR: Duration = Duration::from_secs(3600);
 /// Audit lines about one thing in a minute.
 const TOLD: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -103,6 +105,8 @@ pub(crate) struct Limits {
     quotas: Vec<Option<Quota>>,
     here: Counters,
     told: Counters,
+    /// In microseconds since 1970.
+    no_denials_before: AtomicI64,
     counted: Counted,
     /// The store, if other instances count there too.
     shared: Option<Store>,
@@ -116,6 +120,7 @@ impl Limits {
             quotas: Limit::ALL.iter().map(|limit| limit.quota(config)).collect(),
             here: Counters::new(),
             told: Counters::new(),
+            no_denials_before: AtomicI64::new(i64::MIN),
             counted,
             shared,
             under_way: UnderWay::default(),
@@ -175,6 +180,31 @@ impl Limits {
     pub(crate) fn may_tell(&self, what: &str, now: Timestamp) -> bool {
         let quota = Quota::new(TOLD, MINUTE);
         self.told.admit(what, quota, now).is_granted()
+    }
+
+    /// The same about refused tokens. While there were enough lines nothing is locked: there may be many thousands in a second.
+    pub(crate) fn may_tell_denial(&self, now: Timestamp) -> bool {
+        let micros = now.as_microsecond();
+        let quiet = self
+            .no_denials_before
+            .load(Ordering::Relaxed)
+            .saturating_sub(micros);
+        // One that is farther ahead was written before the clock was put back.
+        if (1..=MINUTE_MICROS).contains(&quiet) {
+            return false;
+        }
+        match self
+            .told
+            .admit("verify_denied", Quota::new(TOLD, MINUTE), now)
+        {
+            Admission::Granted(_) => true,
+            Admission::Refused(wait) => {
+                let wait = i64::try_from(wait.as_micros()).unwrap_or(MINUTE_MICROS);
+                self.no_denials_before
+                    .store(micros.saturating_add(wait), Ordering::Relaxed);
+                false
+            }
+        }
     }
 
     fn tell(&self, limit: Limit, who: &Who<'_>, wait: Duration, now: Timestamp) {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use oauth::claims::AccessClaims;
 use oauth::{ServiceName, Timestamp};
@@ -37,14 +38,22 @@ impl Decision {
     }
 }
 
+/// How long a token that is not a good one is refused without another look. No event changes that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refused {
+    /// For ever, from this second on, so that a clock which is put back is obeyed.
+    From(i64),
+    /// While the keys are those of this number, and not after this instant: then it is looked whether there are others.
+    OnRing(u64, Instant),
+}
+
 /// The bounded memory of decisions. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Decisions(Arc<Inner>);
 
 struct Inner {
     cache: Cache<Fingerprint, Arc<Decision>>,
-    /// With the second from which on they are refused, so that a clock which is put back is obeyed. No event changes them.
-    refused: Cache<Fingerprint, i64>,
+    refused: Cache<Fingerprint, Refused>,
     /// Counts the notices. A decision that was begun before a notice must not be remembered after it.
     epoch: AtomicU64,
     /// Whether changes reach us.
@@ -119,15 +128,18 @@ impl Decisions {
         self.0.cache.get(fingerprint)
     }
 
-    /// Whether it was found that this token never is a good one, at this time.
-    pub(crate) fn is_refused(&self, fingerprint: &Fingerprint, now: Timestamp) -> bool {
-        let from = self.0.refused.get(fingerprint);
-        from.is_some_and(|from| now.as_second() >= from)
+    /// Whether it was found that this token is not a good one, at this time and with the keys of this number.
+    pub(crate) fn is_refused(&self, fingerprint: &Fingerprint, now: Timestamp, ring: u64) -> bool {
+        match self.0.refused.get(fingerprint) {
+            None => false,
+            Some(Refused::From(from)) => now.as_second() >= from,
+            Some(Refused::OnRing(of, until)) => of == ring && Instant::now() < until,
+        }
     }
 
-    /// From this second on the token is not a good one, whatever happens.
-    pub(crate) fn refuse(&self, fingerprint: Fingerprint, from: i64) {
-        self.0.refused.insert(fingerprint, from);
+    /// The token is not a good one.
+    pub(crate) fn refuse(&self, fingerprint: Fingerprint, refused: Refused) {
+        self.0.refused.insert(fingerprint, refused);
     }
 
     /// How many good ones are remembered.
@@ -153,5 +165,34 @@ impl Decisions {
         if !is_current() {
             self.0.cache.remove(&fingerprint);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_token_of_an_unknown_key_is_looked_at_again_with_other_keys_and_after_a_while() {
+        let (decisions, now) = (Decisions::new(true), Instant::now());
+        let (early, late) = ([1; 32], [2; 32]);
+        decisions.refuse(early, Refused::OnRing(3, now + Duration::from_secs(3600)));
+        decisions.refuse(late, Refused::OnRing(3, now));
+        let is_refused = |token, ring| decisions.is_refused(token, Timestamp::UNIX_EPOCH, ring);
+        assert!(is_refused(&early, 3));
+        assert!(!is_refused(&early, 4), "another ring may have the key");
+        assert!(!is_refused(&late, 3), "the store may have another ring");
+    }
+
+    #[test]
+    fn an_expired_token_is_good_again_on_a_clock_that_was_put_back() {
+        let decisions = Decisions::new(true);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        decisions.refuse([1; 32], Refused::From(100));
+        assert!(decisions.is_refused(&[1; 32], at(100), 0));
+        assert!(!decisions.is_refused(&[1; 32], at(99), 0));
+        assert!(!decisions.is_refused(&[2; 32], at(100), 0));
     }
 }

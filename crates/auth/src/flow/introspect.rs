@@ -45,7 +45,7 @@ pub(crate) async fn introspect(
     };
     let claims = match state.keys.check(token).await {
         Ok(claims) => claims,
-        Err(CheckError::Forged | CheckError::UnknownKey) => return Ok(INACTIVE),
+        Err(CheckError::Forged | CheckError::UnknownKey(_)) => return Ok(INACTIVE),
         Err(CheckError::Store(error)) => return Err(error.into()),
     };
     let service = introspects

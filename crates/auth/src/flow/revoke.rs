@@ -35,7 +35,7 @@ pub(crate) async fn revoke(state: &AppState, client: &Client, token: &str) -> Re
     }
     let claims = match state.keys.check(token).await {
         Ok(claims) => claims,
-        Err(CheckError::Forged | CheckError::UnknownKey) => return Ok(()),
+        Err(CheckError::Forged | CheckError::UnknownKey(_)) => return Ok(()),
         Err(CheckError::Store(error)) => return Err(error.into()),
     };
     if claims.client_id == client.id {

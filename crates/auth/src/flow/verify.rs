@@ -7,8 +7,9 @@ use oauth::{ServiceName, Timestamp};
 use sha2::{Digest as _, Sha256};
 use store::StoreError;
 
-use super::decisions::{Decision, Fingerprint};
+use super::decisions::{Decision, Fingerprint, Refused};
 use crate::app::AppState;
+use crate::counted::Verified;
 use crate::keys::CheckError;
 
 /// Why not.
@@ -38,27 +39,35 @@ pub(crate) async fn verify(
             return Err(VerifyError::InvalidToken);
         }
         if decision.holds(now) {
-            state.counted.verified_from_memory();
+            state.counted.verified(Verified::Remembered);
             return Ok(decision);
         }
     }
-    if state.decisions.is_refused(&fingerprint, now) {
+    if state
+        .decisions
+        .is_refused(&fingerprint, now, state.keys.ring_number())
+    {
         return Err(VerifyError::InvalidToken);
     }
     let begun = state.decisions.begin();
     let claims = state.keys.check(token).await.map_err(|error| match error {
         CheckError::Forged => {
-            state.decisions.refuse(fingerprint, i64::MIN);
+            state.decisions.refuse(fingerprint, Refused::From(i64::MIN));
             VerifyError::InvalidToken
         }
-        CheckError::UnknownKey => VerifyError::InvalidToken,
+        CheckError::UnknownKey(looked) => {
+            let refused = Refused::OnRing(looked.ring, looked.again_at);
+            state.decisions.refuse(fingerprint, refused);
+            VerifyError::InvalidToken
+        }
         CheckError::Store(error) => VerifyError::Store(error),
     })?;
     claims
         .check(&state.issuer, &state.sites.resource(service), now)
         .map_err(|error| {
             if error == InvalidClaims::Expired {
-                state.decisions.refuse(fingerprint, claims.counts_until());
+                let refused = Refused::From(claims.counts_until());
+                state.decisions.refuse(fingerprint, refused);
             }
             VerifyError::InvalidToken
         })?;
@@ -86,7 +95,7 @@ pub(crate) async fn verify(
     state
         .decisions
         .remember(fingerprint, Arc::clone(&decision), begun);
-    state.counted.verified("allowed");
+    state.counted.verified(Verified::Allowed);
     Ok(decision)
 }
 

@@ -2,8 +2,9 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ALLOW, CACHE_CONTROL, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
 };
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use oauth::authorize::PageError;
 use oauth::error::description;
@@ -72,7 +73,15 @@ pub(crate) fn json_with(status: StatusCode, code: &str, text: &str) -> HttpRespo
     if status == StatusCode::SERVICE_UNAVAILABLE {
         builder.insert_header((RETRY_AFTER, RETRY_SECONDS));
     }
-    builder.json(json!({"error": code, "error_description": description(text)}))
+    builder
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .body(body(code, text))
+}
+
+/// `{"error": …, "error_description": …}`
+pub(crate) fn body(code: &str, text: &str) -> Bytes {
+    let body = json!({"error": code, "error_description": description(text)});
+    Bytes::from(body.to_string())
 }
 
 /// The answer of the JSON endpoints.

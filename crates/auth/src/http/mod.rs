@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod authorize;
 pub(crate) mod callback;
+pub(crate) mod challenge;
 pub(crate) mod consent;
 pub(crate) mod cookie;
 pub(crate) mod device;

@@ -5,16 +5,16 @@
 
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use chassis::identity;
 use oauth::{ErrorCode, ServiceName, Site};
 
+use super::challenge::{Challenge, refuse};
 use super::{error, extract};
 use crate::app::AppState;
 use crate::audit;
+use crate::counted::Verified;
 use crate::flow::verify::{self, VerifyError};
 
 /// Traefik itself waits for half a minute; nobody should wait for two seconds.
@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_millis(1800);
 /// Decides and renders.
 pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
     let Some(service) = service(&request, &state) else {
-        state.counted.verified("unknown_service");
+        state.counted.verified(Verified::UnknownService);
         return error::json(
             ErrorCode::AccessDenied,
             "no service of this gateway has this address",
@@ -31,18 +31,18 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
     };
     // Before the token is looked at: with and without one, nobody is known to a public service.
     if state.policy.rules().is_public(service) {
-        state.counted.verified("public");
+        state.counted.verified(Verified::Public);
         return HttpResponse::Ok().finish();
     }
     let token = match extract::bearer(&request) {
         Ok(Some(token)) => token,
         Ok(None) => {
-            state.counted.verified("no_token");
-            return challenge(&state, service, false);
+            state.counted.verified(Verified::NoToken);
+            return refuse(&state, service, Challenge::NoToken);
         }
         Err(()) => {
-            state.counted.verified("invalid_token");
-            return challenge(&state, service, true);
+            state.counted.verified(Verified::InvalidToken);
+            return refuse(&state, service, Challenge::InvalidToken);
         }
     };
     match tokio::time::timeout(DEADLINE, verify::verify(&state, token, service)).await {
@@ -53,26 +53,32 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
             .insert_header((identity::SCOPE, decision.scope.as_str()))
             .finish(),
         Ok(Err(VerifyError::InvalidToken)) => {
-            denied(&request, &state, service, token, "invalid_token");
-            challenge(&state, service, true)
+            denied(&request, &state, service, token, Verified::InvalidToken);
+            refuse(&state, service, Challenge::InvalidToken)
         }
         Ok(Err(VerifyError::InsufficientScope)) => {
-            denied(&request, &state, service, token, "insufficient_scope");
-            insufficient_scope(&state, service)
+            denied(
+                &request,
+                &state,
+                service,
+                token,
+                Verified::InsufficientScope,
+            );
+            refuse(&state, service, Challenge::InsufficientScope)
         }
         Ok(Err(VerifyError::Store(problem))) => {
-            state.counted.verified("unavailable");
+            state.counted.verified(Verified::Unavailable);
             error::unavailable(&problem)
         }
         Ok(Err(VerifyError::Busy)) => {
-            state.counted.verified("busy");
+            state.counted.verified(Verified::Busy);
             error::json(
                 ErrorCode::TemporarilyUnavailable,
                 "too many requests are being checked; try again",
             )
         }
         Err(_) => {
-            state.counted.verified("unavailable");
+            state.counted.verified(Verified::Unavailable);
             error::json(
                 ErrorCode::TemporarilyUnavailable,
                 "the gateway's store does not answer; try again",
@@ -87,11 +93,11 @@ fn denied(
     state: &AppState,
     service: &ServiceName,
     token: &str,
-    outcome: &'static str,
+    outcome: Verified,
 ) {
     state.counted.verified(outcome);
-    if state.limits.may_tell("verify_denied", state.clock.now()) {
-        tracing::info!(target: "audit", event = "verify_denied", reason = outcome, service = %service, token = %audit::token(token),
+    if state.limits.may_tell_denial(state.clock.now()) {
+        tracing::info!(target: "audit", event = "verify_denied", reason = outcome.name(), service = %service, token = %audit::token(token),
             request_id = %chassis::telemetry::request_id(request), "a token was refused");
     }
 }
@@ -122,52 +128,4 @@ fn service<'a>(request: &HttpRequest, state: &'a AppState) -> Option<&'a Service
         (None, Some(host)) => state.sites.service(host.as_str()),
         (None, None) => None,
     }
-}
-
-/// 403 with the scope that is needed (RFC 6750 section 3.1).
-fn insufficient_scope(state: &AppState, service: &ServiceName) -> HttpResponse {
-    let metadata = state.sites.resource_metadata(service);
-    let scope = state.policy.rules().needed_scopes(service).to_string();
-    let challenge = format!(
-        "Bearer error=\"insufficient_scope\", resource_metadata=\"{metadata}\", scope=\"{scope}\""
-    );
-    let mut response = error::json(
-        ErrorCode::InsufficientScope,
-        "the access token does not have all the scopes that this service needs; ask for those in the challenge",
-    );
-    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    response
-}
-
-/// 401 with the way to a token (RFC 6750 section 3, RFC 9728 section 5.1). `error` only if a token was shown.
-fn challenge(state: &AppState, service: &ServiceName, has_token: bool) -> HttpResponse {
-    let metadata = state.sites.resource_metadata(service);
-    let scope = state.policy.rules().needed_scopes(service).to_string();
-    let (challenge, text) = if has_token {
-        (
-            format!(
-                "Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\", scope=\"{scope}\""
-            ),
-            "the access token is malformed, expired or revoked, or is for another service",
-        )
-    } else {
-        (
-            format!("Bearer resource_metadata=\"{metadata}\", scope=\"{scope}\""),
-            "an access token is needed; resource_metadata tells where to get one",
-        )
-    };
-    let mut response = error::json_with(
-        StatusCode::UNAUTHORIZED,
-        ErrorCode::InvalidToken.as_str(),
-        text,
-    );
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    response
 }

@@ -3,6 +3,7 @@
 //! Every instance holds the opened ring and looks for changes each half minute, when it is told, and when a token names a
 //! key that it does not know. Whoever finds a change due makes it, in one compare-and-swap, so no two make it both.
 
+mod changes;
 mod ring;
 mod seal;
 pub(crate) mod settings;
@@ -20,6 +21,7 @@ use oauth::token::DerivationKey;
 use oauth::{Clock, Entropy, KeyId, Timestamp};
 use store::{Event, EventFeed, FirstRing, Notice, SealedKeyRing, Store, StoreError};
 
+use self::changes::Changes;
 use self::ring::KeyRing;
 pub(crate) use self::ring::{InvalidSignature, KeyInfo};
 use self::seal::{DERIVATION, Secrets};
@@ -67,63 +69,32 @@ pub(crate) enum CheckError {
     /// It is malformed, or its signature is not that of the key it names: it will never be a good one.
     Forged,
     /// It names a key that this service does not have.
-    UnknownKey,
+    UnknownKey(Looked),
     /// It names a key that is not known here, and the store cannot be asked about it.
     Store(StoreError),
 }
 
-/// What was changed in a ring.
-#[derive(Debug, Default)]
-struct Changes {
-    published: Vec<(KeyId, Timestamp)>,
-    gone: Vec<KeyId>,
-    is_sealed_anew: bool,
-}
-
-impl Changes {
-    fn between(old: &SealedKeyRing, new: &SealedKeyRing) -> Self {
-        let is_in = |keys: &SigningKeys<String>, id: &KeyId| keys.get(id.as_str()).is_some();
-        let published = new
-            .signing
-            .iter()
-            .filter(|key| !is_in(&old.signing, &key.id));
-        let gone = old
-            .signing
-            .iter()
-            .filter(|key| !is_in(&new.signing, &key.id));
-        Self {
-            published: published
-                .map(|key| (key.id.clone(), key.signs_from))
-                .collect(),
-            gone: gone.map(|key| key.id.clone()).collect(),
-            is_sealed_anew: old.seals != new.seals,
-        }
-    }
-
-    fn log(&self) {
-        for (key, from) in &self.published {
-            tracing::info!(target: "audit", event = "key_published", %key, signs_from = %from,
-                "a signing key is published");
-        }
-        for key in &self.gone {
-            tracing::info!(target: "audit", event = "key_gone", %key, "a signing key is gone");
-        }
-        if self.is_sealed_anew {
-            tracing::info!(target: "audit", event = "keys_sealed_anew",
-                "the keys are sealed with another GATEWAY_JWT_SECRET or ring key");
-        }
-    }
+/// Where a key was looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looked {
+    /// See [`Keys::ring_number`].
+    pub(crate) ring: u64,
+    /// From when on it is looked for in the store again.
+    pub(crate) again_at: Instant,
 }
 
 /// The last time that an unknown key made the ring be read again.
 struct Reload {
-    at: Option<Instant>,
+    /// When it may be read again.
+    again_at: Option<Instant>,
     has_failed: bool,
 }
 
 /// The keys of the service, always as the store has them.
 pub(crate) struct Keys {
     ring: RwLock<Arc<KeyRing>>,
+    /// Counts the rings.
+    ring_number: AtomicU64,
     /// The same for the life of the store.
     derivation: DerivationKey,
     secrets: Secrets,
@@ -177,6 +148,7 @@ impl Keys {
         let keys = Self {
             derivation: ring.derivation.clone(),
             ring: RwLock::new(Arc::new(ring)),
+            ring_number: AtomicU64::new(0),
             secrets,
             schedule: settings.schedule,
             token_life: AtomicU64::new(settings.schedule.token_life),
@@ -185,7 +157,7 @@ impl Keys {
             entropy,
             decisions,
             reload: tokio::sync::Mutex::new(Reload {
-                at: None,
+                again_at: None,
                 has_failed: false,
             }),
             latch,
@@ -197,6 +169,12 @@ impl Keys {
 
     fn ring(&self) -> Arc<KeyRing> {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another number for another ring. What was found with a ring that was taken after its number still holds for that number or for
+    /// none.
+    pub(crate) fn ring_number(&self) -> u64 {
+        self.ring_number.load(Ordering::SeqCst)
     }
 
     /// Access tokens may live so long from now on, so retired keys are kept for it.
@@ -242,6 +220,7 @@ impl Keys {
     /// Checks header and signature. A key that is not known here may be one that another instance has just begun to use, so
     /// the ring is read again; at most every 5 s, so that made-up keys do not reach the store.
     pub(crate) async fn check(&self, token: &str) -> Result<AccessClaims, CheckError> {
+        let ring = self.ring_number();
         let known = self.ring();
         match known.verify(token) {
             Ok(claims) => return Ok(claims),
@@ -249,11 +228,11 @@ impl Keys {
             Err(InvalidSignature::UnknownKey) => {}
         }
         let mut reload = self.reload.lock().await;
-        let is_recent = reload
-            .at
-            .is_some_and(|at| at.elapsed() < RELOAD_AT_MOST_EVERY);
-        if !is_recent {
-            reload.at = Some(Instant::now());
+        let now = Instant::now();
+        let recent = reload.again_at.filter(|again_at| now < *again_at);
+        let again_at = recent.unwrap_or(now + RELOAD_AT_MOST_EVERY);
+        if recent.is_none() {
+            reload.again_at = Some(again_at);
             // Until it is known to have gone well, so that a caller who gives up counts as a failure.
             reload.has_failed = true;
             self.read_again()
@@ -268,11 +247,12 @@ impl Keys {
         drop(reload);
         // Made-up keys come by the thousand, and then there is nothing to look up again.
         if Arc::ptr_eq(&known, &self.ring()) {
-            return Err(CheckError::UnknownKey);
+            return Err(CheckError::UnknownKey(Looked { ring, again_at }));
         }
+        let ring = self.ring_number();
         self.verify(token).map_err(|error| match error {
             InvalidSignature::Forged => CheckError::Forged,
-            InvalidSignature::UnknownKey => CheckError::UnknownKey,
+            InvalidSignature::UnknownKey => CheckError::UnknownKey(Looked { ring, again_at }),
         })
     }
 
@@ -374,6 +354,7 @@ impl Keys {
         let ring = KeyRing::open(stored.clone(), &self.secrets)?;
         let is_any_gone = !Changes::between(&held.sealed, stored).gone.is_empty();
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        self.ring_number.fetch_add(1, Ordering::SeqCst);
         if is_any_gone {
             // After the change of ring: a decision that was begun with the old one is not remembered any more.
             self.decisions.learn(Event::KeysChanged);
