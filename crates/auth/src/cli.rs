@@ -119,7 +119,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Config { reference: false } => {
-            print(&load(arguments, &source(arguments))?.table());
+            let source = source(arguments);
+            let loaded = load(arguments, &source)?;
+            print(&loaded.table());
+            // What `serve` would refuse is said here too, below the table that shows where it came from.
+            Settings::check(&loaded, source.environment())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::HashPassword => {

@@ -193,6 +193,18 @@ fn the_table_of_the_configuration_hides_secrets() {
     assert_snapshot!(line("GITHUB_CLIENT_ID"), @"GITHUB_CLIENT_ID github.client_id default");
 }
 
+#[test]
+fn the_table_ends_with_what_the_service_would_refuse() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings(&[("ACCESS_TOKEN_LIFETIME", "1"), ("LOCAL_USERS", "")]);
+    let output = run(&["config"], &settings, directory.path(), "");
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("DOMAIN"));
+    let serve = run(&[], &settings, directory.path(), "");
+    assert_eq!(output.stderr, serve.stderr);
+    assert!(!output.stderr.is_empty());
+}
+
 #[tokio::test]
 async fn a_hashed_password_signs_in() {
     let directory = tempfile::tempdir().unwrap();
