@@ -91,7 +91,8 @@ bench-proxy *arguments:
 [no-exit-message]
 bench-auth *arguments: tools
     @command -v wrk >/dev/null || { echo 'just: wrk is not installed; apt-get install wrk, or brew install wrk' >&2; exit 1; }
-    cargo build --release --locked --package auth --package bench
+    cargo build --release --locked --package bench
+    cargo rustc --release --locked --package auth --bin mcp-auth -- -C link-arg=-Wl,-z,pack-relative-relocs
     @target/release/bench-auth {{ arguments }}
 
 # Sessions, crashes, streams and clients that leave, for ten minutes or SECONDS: mcp-proxy must end as it began

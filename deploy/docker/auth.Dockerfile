@@ -9,10 +9,11 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
 ARG GATEWAY_COMMIT
+# Relocations in the packed form, which glibc 2.36 and newer read: half a MiB less to read at each start, and to keep in memory.
 # Locked: cargo's own lock is not in the registry's directory, so two builds at once would unpack over each other.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,id=gateway-target,sharing=locked \
-    cargo build --release --locked --package auth \
+    cargo rustc --release --locked --package auth --bin mcp-auth -- -C link-arg=-Wl,-z,pack-relative-relocs \
  && install -D target/release/mcp-auth /out/mcp-auth
 
 FROM scratch AS prebuilt
