@@ -172,12 +172,7 @@ async fn what_becomes_of_keys_is_told() {
 #[tokio::test]
 async fn keys_that_the_store_has_lost_are_put_back_and_that_is_told() {
     let redis = RedisServer::start().await.unwrap();
-    let auth = Auth::start_with(&[
-        ("STORE", "redis"),
-        ("REDIS_URL", &redis.url()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-    ])
-    .await;
+    let auth = Auth::start_on(&redis, &[]).await;
     let (_, tokens) = signed_in(&auth).await;
     redis
         .command("DEL mcp-auth:keyring:main", ":1")

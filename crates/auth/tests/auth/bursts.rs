@@ -8,7 +8,7 @@ use testkit::redis::RedisServer;
 
 use crate::answer::Answer;
 use crate::device::type_code;
-use crate::service::{Auth, USERNAME};
+use crate::service::{Auth, USERNAME, in_redis};
 use crate::sign_in::{
     Client, Held, Tokens, approve, confidential_client, log_in, public_client, refreshing, tokens,
 };
@@ -92,12 +92,7 @@ async fn of_a_burst_of_guesses_so_many_are_answered_as_there_may_be() {
 async fn of_a_burst_over_two_instances_no_more_are_answered() {
     let redis = RedisServer::start().await.unwrap();
     let url = redis.url();
-    let settings = [
-        ("STORE", "redis"),
-        ("REDIS_URL", url.as_str()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-    ];
-    let instances: [Auth; 2] = instances(&settings).await;
+    let instances: [Auth; 2] = instances(&in_redis(&url)).await;
     guess_all(&instances).await;
 }
 

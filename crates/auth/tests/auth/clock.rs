@@ -8,7 +8,7 @@ use testkit::redis::RedisServer;
 use testkit::wait::{PATIENCE, until};
 
 use crate::answer::answer;
-use crate::service::Auth;
+use crate::service::{Auth, in_redis};
 use crate::sign_in::{Tokens, code, public_client, redemption, refreshing};
 
 /// The clock is looked at every so many seconds of its own, so that a jump by more is noticed at once.
@@ -39,15 +39,7 @@ async fn a_clock_that_differs_from_the_one_of_redis_is_told_and_then_takes_no_wo
     };
     let start = redis_now().await;
     let clock = Arc::new(ManualClock::at(Timestamp::from_second(start).unwrap()));
-    let auth = Auth::start_at(
-        &clock,
-        &[
-            ("STORE", "redis"),
-            ("REDIS_URL", &redis.url()),
-            ("REDIS_PASSWORD", RedisServer::PASSWORD),
-        ],
-    )
-    .await;
+    let auth = Auth::start_at(&clock, &in_redis(&redis.url())).await;
     let (status, problem, offset) = seen(&auth).await;
     assert_eq!((status, problem), (200, None));
     assert!(offset.abs() < 5.0, "{offset}");

@@ -102,14 +102,7 @@ async fn a_token_that_is_known_ends_with_its_client() {
 #[tokio::test]
 async fn every_key_in_redis_ends_but_those_of_people_names_and_keys() {
     let redis = RedisServer::start().await.unwrap();
-    let auth = Auth::start_with(&[
-        ("STORE", "redis"),
-        ("REDIS_URL", &redis.url()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-        ("LIMIT_TOKEN", "100"),
-        ("LIMIT_SIGN_IN", "1000"),
-    ])
-    .await;
+    let auth = Auth::start_on(&redis, &[("LIMIT_TOKEN", "100"), ("LIMIT_SIGN_IN", "1000")]).await;
     let (client, held) = signed_in(&auth).await;
     let form = refreshing(&client, &held.refresh);
     let second = Tokens::of(&auth.post("/token", &form).await);

@@ -6,18 +6,34 @@ use testkit::github::{CLIENT_ID, CLIENT_SECRET, Condition};
 use url::Url;
 
 use crate::answer::{Answer, answer};
-use crate::github::{assert_page, start};
+use crate::github::{Fixture, Leaving, assert_page, start};
 use crate::service::{AUTH, Auth, ISSUER};
 use crate::sign_in::{
-    STATE, Tokens, ask, consent_page, decide, public_client, redemption, refreshing,
+    Client, STATE, Tokens, ask, consent_page, decide, public_client, redemption, refreshing,
 };
+
+/// A client, somebody who agreed to it and went to GitHub, and the address to which GitHub sends them back.
+async fn on_the_way_back(fixture: &Fixture) -> (Client, Leaving, String) {
+    let client = public_client(&fixture.auth).await;
+    let leaving = fixture.approve(&client.id).await;
+    let callback = fixture.at_github(&leaving).await;
+    (client, leaving, callback)
+}
+
+/// A code is redeemed, a token is checked and refreshed.
+async fn assert_sessions_go_on(auth: &Auth, client: &Client, code: &str) {
+    let tokens = Tokens::of(&auth.post("/token", &redemption(client, code)).await);
+    assert_eq!(auth.verify(&tokens.access).await.status, 200);
+    let refreshed = auth
+        .post("/token", &refreshing(client, &tokens.refresh))
+        .await;
+    assert_eq!(refreshed.status, 200);
+}
 
 #[tokio::test]
 async fn while_github_is_away_the_sign_in_stands() {
     let fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let leaving = fixture.approve(&client.id).await;
-    let callback = fixture.at_github(&leaving).await;
+    let (_, leaving, callback) = on_the_way_back(&fixture).await;
     fixture.github.set_condition(Condition::Failing);
     let page = fixture.come_back(&leaving.cookie, &callback).await;
     assert_page(&page, 503);
@@ -35,22 +51,14 @@ async fn while_github_is_away_sessions_go_on() {
     let granted = fixture.sign_in(&client.id).await;
     let code = granted.parameter("code").unwrap();
     fixture.github.go_down().await;
-    let auth = &fixture.auth;
-    let tokens = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
-    assert_eq!(auth.verify(&tokens.access).await.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
-    assert_eq!(refreshed.status, 200);
+    assert_sessions_go_on(&fixture.auth, &client, &code).await;
 }
 
 /// A slow GitHub is told as such in bounded time, although each of its answers is within the limit of one.
 #[tokio::test]
 async fn a_slow_github_does_not_keep_the_browser_waiting() {
     let fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let leaving = fixture.approve(&client.id).await;
-    let callback = fixture.at_github(&leaving).await;
+    let (_, leaving, callback) = on_the_way_back(&fixture).await;
     fixture
         .github
         .set_condition(Condition::Slow(Duration::from_secs(4)));
@@ -79,9 +87,7 @@ fn back_link(page: &Answer) -> Url {
 #[tokio::test]
 async fn the_page_about_an_outage_leads_on_and_back() {
     let fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let leaving = fixture.approve(&client.id).await;
-    let callback = fixture.at_github(&leaving).await;
+    let (_, leaving, callback) = on_the_way_back(&fixture).await;
     fixture.github.set_condition(Condition::Failing);
     let page = fixture.come_back(&leaving.cookie, &callback).await;
     assert_page(&page, 503);
@@ -108,9 +114,7 @@ async fn the_page_about_an_outage_leads_on_and_back() {
 #[tokio::test]
 async fn after_five_failures_nobody_waits_for_github() {
     let fixture = start(&[]).await;
-    let client = public_client(&fixture.auth).await;
-    let leaving = fixture.approve(&client.id).await;
-    let callback = fixture.at_github(&leaving).await;
+    let (client, leaving, callback) = on_the_way_back(&fixture).await;
     let (before, code) = (
         fixture.approve(&client.id).await,
         fixture.sign_in(&client.id).await,
@@ -135,13 +139,7 @@ async fn after_five_failures_nobody_waits_for_github() {
     assert_eq!(told.count("set-cookie"), 1, "to try again with");
     assert!(told.body.contains("GitHub does not answer"), "{told:?}");
     // What needs no GitHub goes on.
-    let auth = &fixture.auth;
-    let tokens = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
-    assert_eq!(auth.verify(&tokens.access).await.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
-    assert_eq!(refreshed.status, 200);
+    assert_sessions_go_on(&fixture.auth, &client, &code).await;
     drop(before);
 }
 
@@ -149,9 +147,7 @@ async fn after_five_failures_nobody_waits_for_github() {
 async fn a_rate_limit_of_github_is_honoured() {
     for status in [403, 429] {
         let fixture = start(&[]).await;
-        let client = public_client(&fixture.auth).await;
-        let leaving = fixture.approve(&client.id).await;
-        let callback = fixture.at_github(&leaving).await;
+        let (_, leaving, callback) = on_the_way_back(&fixture).await;
         fixture.github.set_condition(Condition::Limited {
             status,
             seconds: 77,

@@ -251,14 +251,11 @@ async fn verify_has_no_limit_and_zero_is_none() {
 #[tokio::test]
 async fn instances_on_one_redis_count_together() {
     let redis = RedisServer::start().await.unwrap();
-    let url = redis.url();
-    let settings = [
-        ("STORE", "redis"),
-        ("REDIS_URL", url.as_str()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-        ("LIMIT_REGISTER", "4"),
-    ];
-    let (one, other) = tokio::join!(Auth::start_with(&settings), Auth::start_with(&settings));
+    let limit = [("LIMIT_REGISTER", "4")];
+    let (one, other) = tokio::join!(
+        Auth::start_on(&redis, &limit),
+        Auth::start_on(&redis, &limit)
+    );
     for _ in 0..2 {
         assert_eq!(register_from(&one, "203.0.113.1").await.status, 201);
         assert_eq!(register_from(&other, "203.0.113.1").await.status, 201);

@@ -124,12 +124,7 @@ async fn what_a_limit_refuses_is_counted() {
 #[tokio::test]
 async fn errors_of_the_store_are_counted() {
     let mut redis = testkit::redis::RedisServer::start().await.unwrap();
-    let auth = Auth::start_with(&[
-        ("STORE", "redis"),
-        ("REDIS_URL", &redis.url()),
-        ("REDIS_PASSWORD", testkit::redis::RedisServer::PASSWORD),
-    ])
-    .await;
+    let auth = Auth::start_on(&redis, &[]).await;
     redis.kill().await.unwrap();
     let metadata = serde_json::json!({"redirect_uris": ["http://localhost/cb"]});
     assert_eq!(registration(&auth, &metadata).await.status, 503);

@@ -130,13 +130,7 @@ async fn two_thousand_idle_connections_cost_little() {
 #[tokio::test]
 async fn while_the_store_hangs_verify_answers_in_time_and_lets_few_wait() {
     let redis = RedisServer::start().await.unwrap();
-    let auth = Auth::start_with(&[
-        ("STORE", "redis"),
-        ("REDIS_URL", &redis.url()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-        ("LIMIT_VERIFY_IN_FLIGHT", "4"),
-    ])
-    .await;
+    let auth = Auth::start_on(&redis, &[("LIMIT_VERIFY_IN_FLIGHT", "4")]).await;
     let (_, tokens) = signed_in(&auth).await;
     redis.freeze().unwrap();
     let requests = (0..40).map(|_| async {

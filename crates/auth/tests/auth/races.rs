@@ -92,11 +92,6 @@ async fn in_a_file() {
 #[tokio::test]
 async fn in_redis() {
     let redis = RedisServer::start().await.unwrap();
-    let auth = Auth::start_with(&[
-        ("STORE", "redis"),
-        ("REDIS_URL", &redis.url()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-    ])
-    .await;
+    let auth = Auth::start_on(&redis, &[]).await;
     race(&auth).await;
 }

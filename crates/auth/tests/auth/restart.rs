@@ -98,12 +98,7 @@ async fn an_empty_store_honours_no_token() {
 #[tokio::test]
 async fn while_redis_is_away_nobody_is_told_to_sign_in_again() {
     let mut redis = RedisServer::start().await.unwrap();
-    let auth = Auth::start_with(&[
-        ("STORE", "redis"),
-        ("REDIS_URL", &redis.url()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-    ])
-    .await;
+    let auth = Auth::start_on(&redis, &[]).await;
     let (client, tokens) = signed_in(&auth).await;
     assert_eq!(auth.verify(&tokens.access).await.status, 200);
     redis.kill().await.unwrap();
@@ -157,14 +152,7 @@ async fn while_redis_is_away_nobody_is_told_to_sign_in_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_redis_under_load_gives_503_and_ends_with_it() {
     let mut redis = RedisServer::start().await.unwrap();
-    let auth = Arc::new(
-        Auth::start_with(&[
-            ("STORE", "redis"),
-            ("REDIS_URL", &redis.url()),
-            ("REDIS_PASSWORD", RedisServer::PASSWORD),
-        ])
-        .await,
-    );
+    let auth = Arc::new(Auth::start_on(&redis, &[]).await);
     let (client, tokens) = signed_in(&auth).await;
     let ready = async || {
         let url = format!("http://{}/health/ready", auth.private);

@@ -12,6 +12,7 @@ use reqwest::header::HOST;
 use tempfile::TempDir;
 use testkit::network::http_client;
 use testkit::process::{self, Command, Logs, Process};
+use testkit::redis::RedisServer;
 
 use crate::answer::{Answer, answer};
 
@@ -58,6 +59,12 @@ impl Auth {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(changes);
         Self::start_in(directory, settings).await
+    }
+
+    /// Starts with its store in this Redis, and with other settings.
+    pub(crate) async fn start_on(redis: &RedisServer, changes: &[(&str, &str)]) -> Self {
+        let url = redis.url();
+        Self::start_with(&[&in_redis(&url), changes].concat()).await
     }
 
     /// The same with a `gateway.toml`.
@@ -212,6 +219,15 @@ impl Auth {
     pub(crate) async fn verify(&self, access_token: &str) -> Answer {
         answer(self.verification("mcp-fetch").bearer_auth(access_token)).await
     }
+}
+
+/// The settings of a store in a Redis with the password of the tests.
+pub(crate) fn in_redis(url: &str) -> [(&str, &str); 3] {
+    [
+        ("STORE", "redis"),
+        ("REDIS_URL", url),
+        ("REDIS_PASSWORD", RedisServer::PASSWORD),
+    ]
 }
 
 /// Every setting of a service with a store in memory, with changes.

@@ -8,19 +8,15 @@ use serde_json::json;
 use testkit::redis::RedisServer;
 
 use crate::answer::answer;
-use crate::service::{AUTH, Auth, JWT_SECRET, run, settings};
+use crate::service::{AUTH, Auth, JWT_SECRET, in_redis, run, settings};
 use crate::sign_in::{
     Client, Tokens, code, public_client, redemption, refreshing, signed_in, tokens,
 };
 
 const FILE: [(&str, &str); 2] = [("STORE", "redb"), ("STORE_PATH", "auth.redb")];
 
-fn in_redis(redis: &RedisServer) -> Vec<(String, String)> {
-    settings(&[
-        ("STORE", "redis"),
-        ("REDIS_URL", &redis.url()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-    ])
+fn settings_of(redis: &RedisServer) -> Vec<(String, String)> {
+    settings(&in_redis(&redis.url()))
 }
 
 /// What a command that succeeded wrote on standard output.
@@ -135,7 +131,7 @@ async fn a_backup_moves_everything_to_another_store() {
     }
 
     let redis = RedisServer::start().await.unwrap();
-    let target = in_redis(&redis);
+    let target = settings_of(&redis);
     let would = succeed(&["restore", "b.jsonl", "--dry-run"], &target, &here, "");
     assert!(would.starts_with("would restore "), "{would}");
     assert!(would.contains("1 client"), "{would}");
@@ -206,7 +202,7 @@ async fn a_backup_needs_the_secret_that_sealed_its_keys() {
 
     let redis = RedisServer::start().await.unwrap();
     let with = |name: &str, value: &str| {
-        let mut settings = in_redis(&redis);
+        let mut settings = settings_of(&redis);
         settings.retain(|(known, _)| known != name);
         settings.push((name.to_owned(), value.to_owned()));
         settings
@@ -299,7 +295,7 @@ async fn python_gateway(redis: &RedisServer) {
 async fn the_clients_of_the_python_gateway_are_taken_over() {
     let redis = RedisServer::start().await.unwrap();
     python_gateway(&redis).await;
-    let target = in_redis(&redis);
+    let target = settings_of(&redis);
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     let would = succeed(&["import", "--dry-run"], &target, here, "");
