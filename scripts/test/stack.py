@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The stack on a real Docker engine: brought up by the recipes a person types, signed in to by a real MCP client, taken down.
 
-    stack.py [--keep]      --keep leaves it running afterwards, and says with which settings
+    stack.py [--keep]      --keep leaves it running until the next run, and says with which settings
 
 Then every command of docs/how-to/troubleshooting.md is taken from the page and run, and the stack is hurt: a service is killed, Redis stopped,
 secrets are rotated, everything is deleted and restored from a backup.
 
-Uses a project, networks, volumes, images and secrets of its own, so that a stack that runs on this machine is not touched.
+Uses a project, networks, volumes, images and secrets of its own, so that a stack that runs on this machine is not touched; what an earlier run
+of this script left there, because it was killed or had --keep, is removed first.
 Where there is no engine, the script DOCKER_READY (or ../shared/tools/docker-ready) is run to get one.
 Ends with a line `stack: N passed, N failed`.
 """
@@ -28,6 +29,7 @@ import device
 import guide
 import init
 import labels
+import leftovers
 import old_names
 import pin
 import recovery
@@ -191,6 +193,9 @@ def main() -> int:
             missing = [program for program in ("mcp-auth", "mcp-proxy") if not (binaries / program).exists()]
             if missing:
                 raise Stop(f"{binaries / missing[0]} does not exist; run: cargo build --workspace --bins")
+            ending.enter_context(leftovers.alone())
+            for line in leftovers.remove():
+                print(f"stack: removed what an earlier run left: {line}", flush=True)
             stack = Stack(place, binaries)
             checks(stack, done, place)
         except (Stop, AssertionError) as why:

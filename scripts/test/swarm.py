@@ -25,6 +25,19 @@ def run(command: list[str], *, check: bool = True, **more: object) -> str:
     return done.stdout + done.stderr
 
 
+def remove(*, leave: bool) -> None:
+    """Takes the stack down, with its volumes; `leave` where the swarm was begun for it."""
+    run(["docker", "stack", "rm", PROJECT], check=False)
+    deadline = time.monotonic() + WITHIN
+    while run(["docker", "ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={PROJECT}"]).strip() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    if leave:
+        run(["docker", "swarm", "leave", "--force"])
+    volumes = run(["docker", "volume", "ls", "--quiet", "--filter", f"label=com.docker.stack.namespace={PROJECT}"]).split()
+    if volumes:
+        run(["docker", "volume", "rm", *volumes], check=False)
+
+
 class Swarm:
     """The recipe, with the settings of this test: those of the stack's, another project and other ports, one MCP server."""
 
@@ -53,15 +66,7 @@ class Swarm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        run(["docker", "stack", "rm", PROJECT], check=False)
-        deadline = time.monotonic() + WITHIN
-        while run(["docker", "ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={PROJECT}"]).strip() and time.monotonic() < deadline:
-            time.sleep(0.5)
-        if self.began:
-            run(["docker", "swarm", "leave", "--force"])
-        volumes = run(["docker", "volume", "ls", "--quiet", "--filter", f"label=com.docker.stack.namespace={PROJECT}"]).split()
-        if volumes:
-            run(["docker", "volume", "rm", *volumes], check=False)
+        remove(leave=self.began)
 
     def just(self, *arguments: str) -> str:
         return run(["./justw", "swarm", *arguments], env=self.environment, timeout=600)
