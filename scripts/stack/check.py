@@ -58,8 +58,14 @@ def containers() -> Iterator[Finding]:
             yield Finding(False, name, f"is not there; start it with `just up {name}`")
         for entry in seen.get(name, ()):
             state = entry["Health"] or entry["State"]
-            well = entry["State"] == "running" and entry["Health"] in ("healthy", "")
+            well = entry["State"] == "running" and (entry["Health"] == "healthy" or not (entry["Health"] or has_health_check(entry["ID"])))
             yield Finding(well, name, state if well else f"{entry['State']}, {entry['Status']}; see `just logs {name} -n 50`", entry["State"])
+
+
+def has_health_check(container_id: str) -> bool:
+    """Compose gives no health both for a container without a check and for one that ended after Compose had listed it as running."""
+    done = run(["docker", "inspect", "--format", "{{json .Config.Healthcheck}}", container_id])
+    return done.stdout.strip() != "null"
 
 
 def health() -> Iterator[Finding]:
