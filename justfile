@@ -341,12 +341,12 @@ _secrets:
 doc:
     cargo doc --workspace --no-deps --locked --document-private-items
 
-# The book of docs/, in target/book; needs mdBook, whose compilation takes minutes: CI checks links, pages and commands without it
+# The book of docs/, in target/book
 [group('docs')]
 [no-exit-message]
 book *arguments:
-    @command -v mdbook >/dev/null || { echo 'just: mdbook is not installed; run: cargo install mdbook --locked' >&2; exit 1; }
-    mdbook build docs {{ arguments }}
+    @python3 scripts/tools.py mdbook
+    @"${GATEWAY_TOOLS:-.tools}/bin/mdbook" build docs {{ arguments }}
 
 # Write docs/reference/ from the code; a test says when it is out of date
 [group('docs')]

