@@ -185,6 +185,8 @@ async fn the_secret_changes_instance_by_instance_without_a_failure() {
         said.contains("GATEWAY_JWT_SECRET does not open the keys"),
         "{said}"
     );
+    // What is closed at its end is not lost.
+    assert!(!said.contains("lost the"), "{said}");
 }
 
 #[tokio::test]

@@ -35,7 +35,10 @@ pub(super) async fn listen(mut sources: Sources, channel: String, hub: Arc<Event
             hub.restored();
             let reason = tokio::select! {
                 reason = pass_on(subscriptions, &hub) => reason,
-                _ = sources.changed() => "another server has become a primary".to_owned(),
+                changed = sources.changed() => match changed {
+                    Ok(()) => "another server has become a primary".to_owned(),
+                    Err(_closed) => return,
+                },
             };
             hub.lost();
             tracing::warn!("lost the subscription to events in Redis: {reason}; subscribing again");
