@@ -13,7 +13,7 @@ pub enum Kind {
     /// A length of time in whole seconds.
     Seconds,
     /// Parts between commas; space around a part and empty parts are dropped. Accepted as a file through `VARIABLE_FILE`, where
-    /// lines separate parts too.
+    /// lines separate parts too; an empty file is an empty list.
     List,
 }
 

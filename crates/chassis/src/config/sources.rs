@@ -8,8 +8,8 @@ use super::describe::Origin;
 use super::load::{Section, name};
 use super::{ConfigError, Environment, Kind, Setting};
 
-/// A secret longer than this is a wrong file, not a secret.
-const LONGEST_SECRET: u64 = 64 * 1024;
+/// A file longer than this is a wrong one, not a secret or a list.
+const LONGEST_VALUE: u64 = 64 * 1024;
 
 /// One source of values with the origin that `describe` and the errors show.
 pub(super) struct Layer {
@@ -120,9 +120,10 @@ pub(super) fn from_environment(
         }
         (None, Some((variable, path))) => {
             let path = PathBuf::from(path);
-            let text = read_secret(variable, &path)?;
+            let text = read_value(variable, &path)?;
             let value = match setting.kind {
                 Kind::List => list(&text),
+                _ if text.is_empty() => return Err(unusable(variable, &path, "is empty")),
                 _ => Value::from(text),
             };
             Ok(Some(layer(
@@ -187,25 +188,23 @@ fn list(text: &str) -> Value {
     )
 }
 
-fn read_secret(variable: &str, path: &Path) -> Result<String, ConfigError> {
-    let refuse = |wrong: String| ConfigError::SecretFile {
+fn unusable(variable: &str, path: &Path, wrong: impl Into<String>) -> ConfigError {
+    ConfigError::SecretFile {
         variable: variable.to_owned(),
         path: path.to_owned(),
-        wrong,
-    };
-    let length = std::fs::metadata(path)
-        .map_err(|error| refuse(format!("cannot be read: {error}")))?
-        .len();
-    if length > LONGEST_SECRET {
-        return Err(refuse(format!(
-            "holds {length} bytes (at most {LONGEST_SECRET})"
-        )));
+        wrong: wrong.into(),
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err(refuse("is empty".to_owned()));
+}
+
+/// What the file says, without the end of its last line.
+fn read_value(variable: &str, path: &Path) -> Result<String, ConfigError> {
+    let unreadable =
+        |error: std::io::Error| unusable(variable, path, format!("cannot be read: {error}"));
+    let length = std::fs::metadata(path).map_err(unreadable)?.len();
+    if length > LONGEST_VALUE {
+        let wrong = format!("holds {length} bytes (at most {LONGEST_VALUE})");
+        return Err(unusable(variable, path, wrong));
     }
-    Ok(secret.to_owned())
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

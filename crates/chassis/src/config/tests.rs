@@ -176,6 +176,20 @@ fn a_secret_comes_from_a_file_without_its_line_end() {
 }
 
 #[test]
+fn a_list_comes_from_a_file_in_lines_and_may_be_empty() {
+    for (text, expected) in [
+        ("ann\nbob\n", &["ann", "bob"][..]),
+        ("ann, bob", &["ann", "bob"]),
+        ("", &[]),
+    ] {
+        let (_directory, path) = file(text);
+        let path = path.to_str().unwrap();
+        let loaded = load_with(&[("DOMAIN", "d"), ("USERS_FILE", path)], None).unwrap();
+        assert_eq!(loaded.config.users, expected, "{text:?}");
+    }
+}
+
+#[test]
 fn no_output_shows_a_secret() {
     let (_directory, path) = file(&format!(
         "[services.mcp-fetch]\nusers = ['ann']\nsecret = '{SECRET}'\n"
