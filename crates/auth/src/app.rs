@@ -16,7 +16,7 @@ use chassis::private::{self, Private};
 use chassis::shutdown::{self, Shutdown, Stopping};
 use chassis::telemetry::Traced;
 use oauth::key_ring::KeyState;
-use oauth::{Clock, Entropy, ScopeSet, Sites, SystemClock, SystemEntropy};
+use oauth::{Clock, Entropy, ScopeSet, SystemClock, SystemEntropy};
 use store::{Backend, EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
 use tokio::sync::{Semaphore, watch};
 
@@ -32,7 +32,7 @@ use crate::idp::directory::Directory;
 use crate::keys::{Keys, Surroundings};
 use crate::limits::Limits;
 use crate::measured::Measured;
-use crate::policy::{Policy, Watch};
+use crate::policy::{CurrentSites, Policy, Watch};
 use crate::settings::{PeopleSettings, Registration, Settings, StoreSettings, TokenSettings};
 use crate::sweep;
 
@@ -43,8 +43,6 @@ const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// What every request may use. Shared by all workers.
 pub(crate) struct AppState {
-    /// The hosts and their URLs.
-    pub(crate) sites: Sites,
     /// The issuer identifier, made once.
     pub(crate) issuer: String,
     /// What is remembered across restarts.
@@ -57,7 +55,7 @@ pub(crate) struct AppState {
     pub(crate) challenges: Challenges,
     /// Who knows the people.
     pub(crate) provider: IdentityProvider,
-    /// Who of them may use which service, and what else the operator rules.
+    /// Which services there are, who may use which, and what else the operator rules.
     pub(crate) policy: Policy,
     /// How long what is known of people counts.
     pub(crate) people: PeopleSettings,
@@ -84,7 +82,13 @@ pub(crate) struct AppState {
 impl AppState {
     /// The scopes that clients may have, as the rules stand now.
     pub(crate) fn offered_scopes(&self) -> ScopeSet {
-        self.policy.rules().offered_scopes(self.sites.services())
+        self.policy.rules().offered_scopes()
+    }
+
+    /// The hosts and their URLs, as they stand now. Whoever needs the rules too takes them from there (`Rules::sites`), so that
+    /// both are of one moment.
+    pub(crate) fn sites(&self) -> CurrentSites {
+        CurrentSites(self.policy.rules())
     }
 }
 
@@ -158,14 +162,8 @@ impl App {
             disk.clone(),
         ));
         add_checks(&readiness, &store, disk);
-        let documents = ClientDocuments::new(
-            settings.documents,
-            settings.sites.clone(),
-            settings.rules.offered_scopes(settings.sites.services()),
-            network,
-            Arc::clone(&clock),
-        )
-        .context("the certificates that the system trusts cannot be read")?;
+        let documents = ClientDocuments::new(settings.documents, network, Arc::clone(&clock))
+            .context("the certificates that the system trusts cannot be read")?;
         let state = AppState {
             verifying: Semaphore::new(settings.limits.verify_in_flight),
             limits: Limits::new(
@@ -182,7 +180,6 @@ impl App {
                 &settings.sites,
                 Arc::clone(&clock),
             )?,
-            sites: settings.sites,
             store,
             keys,
             decisions,
@@ -306,7 +303,7 @@ impl App {
                 .with_context(|| format!("ADDRESS_FILE {} could not be written", file.display()))?;
         }
         tracing::info!(address = %addresses[0].1, private = %addresses[1].1, issuer = %self.state.issuer,
-            services = self.state.sites.services().count(), "mcp-auth is listening");
+            services = self.state.sites().services().count(), "mcp-auth is listening");
         let private = tokio::spawn(private);
         let public = tokio::spawn(public);
         shutdown.soft().cancelled().await;

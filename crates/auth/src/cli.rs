@@ -239,9 +239,8 @@ fn transfer(arguments: &Arguments, command: &Command) -> anyhow::Result<ExitCode
                     ..RedisOptions::new(url)
                 };
                 let service = Settings::check(&loaded, source.environment())?;
-                let services = service.sites.services();
                 let terms = transfer::Terms {
-                    offered_scopes: service.rules.offered_scopes(services),
+                    offered_scopes: service.rules.offered_scopes(),
                     client_lifetime: loaded.config.clients.lifetime.get(),
                     dry_run: *dry_run,
                 };

@@ -43,7 +43,11 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
         access_token: 600,
         session,
     };
-    Rules::new(AccessPolicy::new(&["*"], &[], &[]), lifetimes)
+    Rules::new(
+        SITES.clone(),
+        AccessPolicy::new(&["*"], &[], &[]),
+        lifetimes,
+    )
 });
 
 fn scopes() -> ScopeSet {
@@ -67,7 +71,7 @@ pub fn authorize_query(data: &[u8]) {
         METADATA.admits_redirect(redirect.as_str()),
         "a person is sent to {redirect}"
     );
-    match params.check(id, &redirect, &METADATA, &SITES, &RULES) {
+    match params.check(id, &redirect, &METADATA, &RULES) {
         Ok(request) => assert_eq!(request.redirect_uri, redirect),
         Err(refusal) => {
             let location = refusal.location(&SITES.issuer());

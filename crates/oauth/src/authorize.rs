@@ -14,7 +14,6 @@ use crate::pkce::CodeChallenge;
 use crate::redirect::RedirectUri;
 use crate::rules::Rules;
 use crate::scope::ScopeSet;
-use crate::site::Sites;
 
 /// Whether the person is asked (`prompt`, OpenID Connect Core section 3.1.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +219,6 @@ impl AuthorizeParams {
         client_id: ClientId,
         redirect_uri: &RedirectUri,
         metadata: &ClientMetadata,
-        sites: &Sites,
         rules: &Rules,
     ) -> Result<AuthorizeRequest, RedirectError> {
         let state = self.state.clone().filter(|state| state.len() <= MAX_STATE);
@@ -242,7 +240,7 @@ impl AuthorizeParams {
             CodeChallenge::parse(self.code_challenge.as_deref().unwrap_or_default())
                 .map_err(|error| refuse(ErrorCode::InvalidRequest, error.to_string()))?;
         let service = self
-            .service(sites, rules)
+            .service(rules)
             .map_err(|text| refuse(ErrorCode::InvalidTarget, text))?;
         let asked = ScopeSet::parse(self.scope.as_deref().unwrap_or_default())
             .map_err(|error| refuse(ErrorCode::InvalidScope, error.to_string()))?;
@@ -313,13 +311,14 @@ impl AuthorizeParams {
     }
 
     /// The one service that is asked for. Without `resource` it is clear only when there is one service.
-    fn service(&self, sites: &Sites, rules: &Rules) -> Result<ServiceName, String> {
+    fn service(&self, rules: &Rules) -> Result<ServiceName, String> {
         let mut services = self
             .resource
             .iter()
-            .map(|resource| protected_service(resource, sites, rules));
+            .map(|resource| protected_service(resource, rules));
         let Some(first) = services.next().transpose()? else {
-            let mut all = sites.services().filter(|service| !rules.is_public(service));
+            let services = rules.sites().services();
+            let mut all = services.filter(|service| !rules.is_public(service));
             return match (all.next(), all.next()) {
                 (Some(only), None) => Ok(only.clone()),
                 _ => Err("resource is missing; name the URL of the MCP server".to_owned()),
@@ -336,13 +335,9 @@ impl AuthorizeParams {
 
 /// The service that a `resource` parameter names, if tokens are issued for it (RFC 8707 section 2). The error is a description
 /// for `invalid_target`.
-pub fn protected_service<'a>(
-    resource: &str,
-    sites: &'a Sites,
-    rules: &Rules,
-) -> Result<&'a ServiceName, String> {
+pub fn protected_service<'a>(resource: &str, rules: &'a Rules) -> Result<&'a ServiceName, String> {
     let shown = || resource.chars().take(128).collect::<String>();
-    match sites.service_of_resource(resource) {
+    match rules.sites().service_of_resource(resource) {
         None => Err(format!(
             "resource {} is not a service of this gateway",
             shown()

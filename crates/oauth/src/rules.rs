@@ -1,5 +1,5 @@
-//! The operator's rules: who may use which service, which scopes a service needs, how long tokens live, and which clients the
-//! operator created. One value that is replaced whole when the configuration changes.
+//! The operator's rules: which services there are, who may use which, which scopes a service needs, how long tokens live, and
+//! which clients the operator created. One value that is replaced whole when the configuration changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +8,7 @@ use crate::id::{ClientId, ServiceName, Subject};
 use crate::identity::{AccessPolicy, Identity};
 use crate::scope::{self, ScopeSet};
 use crate::session::{Lifetimes, Person};
+use crate::site::Sites;
 
 /// Most memberships of a person that are remembered in a session.
 const MOST_MEMBERSHIPS: usize = 100;
@@ -80,6 +81,7 @@ impl Default for ServiceRules {
 /// All rules.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    sites: Sites,
     people: AccessPolicy,
     lifetimes: TokenLifetimes,
     services: BTreeMap<ServiceName, ServiceRules>,
@@ -90,10 +92,11 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Rules by which `people` may use every service, with these lifetimes.
+    /// Rules by which `people` may use every service of `sites`, with these lifetimes.
     #[must_use]
-    pub fn new(people: AccessPolicy, lifetimes: TokenLifetimes) -> Self {
+    pub fn new(sites: Sites, people: AccessPolicy, lifetimes: TokenLifetimes) -> Self {
         Self {
+            sites,
             people,
             lifetimes,
             services: BTreeMap::new(),
@@ -101,6 +104,13 @@ impl Rules {
             operators: BTreeMap::new(),
             plain: ServiceRules::default(),
         }
+    }
+
+    /// The same rules at another public address: the services stay.
+    #[must_use]
+    pub fn at_address_of(mut self, sites: &Sites) -> Self {
+        self.sites = sites.with_services(self.sites.services().cloned());
+        self
     }
 
     /// With rules for a service.
@@ -122,6 +132,12 @@ impl Rules {
     pub fn with_operator_client(mut self, client: Client) -> Self {
         self.operators.insert(client.id.clone(), client);
         self
+    }
+
+    /// The services that there are, and their hosts.
+    #[must_use]
+    pub const fn sites(&self) -> &Sites {
+        &self.sites
     }
 
     /// A client that the operator lists in the configuration.
@@ -160,15 +176,12 @@ impl Rules {
         &self.service(service).needs
     }
 
-    /// All scopes that clients may have at these services: what the services need, and [`scope::OFFLINE_ACCESS`].
+    /// All scopes that clients may have: what the services need, and [`scope::OFFLINE_ACCESS`].
     #[must_use]
-    pub fn offered_scopes<'a>(
-        &self,
-        services: impl IntoIterator<Item = &'a ServiceName>,
-    ) -> ScopeSet {
+    pub fn offered_scopes(&self) -> ScopeSet {
         let always = ScopeSet::of(scope::MCP).union(&ScopeSet::of(scope::OFFLINE_ACCESS));
-        services
-            .into_iter()
+        self.sites
+            .services()
             .filter(|service| !self.is_public(service))
             .fold(always, |all, service| {
                 all.union(self.needed_scopes(service))

@@ -79,6 +79,15 @@ impl Sites {
         })
     }
 
+    /// The same address with these services.
+    #[must_use]
+    pub fn with_services(&self, services: impl IntoIterator<Item = ServiceName>) -> Self {
+        Self {
+            services: services.into_iter().collect(),
+            ..self.clone()
+        }
+    }
+
     /// The services, in order of their names.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
         self.services.iter()
@@ -90,6 +99,12 @@ impl Sites {
         self.services
             .iter()
             .find(|service| service.as_str() == name)
+    }
+
+    /// Whether there is this service.
+    #[must_use]
+    pub fn has(&self, service: &ServiceName) -> bool {
+        self.services.contains(service)
     }
 
     /// Whether cookies and URLs go over TLS.

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use oauth::client_document::{DocumentUrl, InvalidDocument, InvalidDocumentUrl};
 use oauth::client_metadata::ClientMetadata;
-use oauth::{ClientId, Clock, ScopeSet, Sites, Timestamp};
+use oauth::rules::Rules;
+use oauth::{ClientId, Clock, Timestamp};
 
 use self::cache::{Cache, Place};
 use self::fetch::Fetcher;
@@ -78,8 +79,6 @@ pub(crate) type Outcome = Result<Arc<ClientMetadata>, DocumentError>;
 /// Looks up clients by their documents. Shared by all workers.
 pub struct ClientDocuments {
     policy: DocumentPolicy,
-    sites: Sites,
-    offered_scopes: ScopeSet,
     fetcher: Fetcher,
     cache: Cache,
     limits: Limits,
@@ -96,15 +95,11 @@ impl ClientDocuments {
     /// Fails when the system's certificates cannot be read.
     pub fn new(
         policy: DocumentPolicy,
-        sites: Sites,
-        offered_scopes: ScopeSet,
         network: Arc<dyn Network>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             policy,
-            sites,
-            offered_scopes,
             fetcher: Fetcher::new(network)?,
             cache: Cache::new(),
             limits: Limits::new(),
@@ -123,19 +118,24 @@ impl ClientDocuments {
         self.is_on() && DocumentUrl::is_meant_by(id) && !self.cache.knows(id, self.clock.now())
     }
 
-    /// What the document of this client says now, remembered or fetched; within eight seconds.
-    pub async fn look_up(&self, id: &ClientId) -> Result<Arc<ClientMetadata>, DocumentError> {
+    /// What the document of this client says now, remembered or fetched; within eight seconds. The rules say which hosts are ours,
+    /// where no document is fetched, and which scopes a client may have.
+    pub async fn look_up(
+        &self,
+        id: &ClientId,
+        rules: &Rules,
+    ) -> Result<Arc<ClientMetadata>, DocumentError> {
         // Each who waits for the same document may in turn wait for a place among the fetches.
-        tokio::time::timeout(LOOK_UP_LIMIT, self.find(id))
+        tokio::time::timeout(LOOK_UP_LIMIT, self.find(id, rules))
             .await
             .unwrap_or(Err(DocumentError::Busy))
     }
 
-    async fn find(&self, id: &ClientId) -> Outcome {
+    async fn find(&self, id: &ClientId, rules: &Rules) -> Outcome {
         if !self.is_on() {
             return Err(DocumentError::Off);
         }
-        let url = DocumentUrl::parse(id, &self.sites).map_err(DocumentError::Url)?;
+        let url = DocumentUrl::parse(id, rules.sites()).map_err(DocumentError::Url)?;
         if let DocumentPolicy::Hosts(hosts) = &self.policy
             && !hosts.contains(url.host())
         {
@@ -146,19 +146,24 @@ impl ClientDocuments {
             Place::Known(outcome) => outcome,
             Place::Unknown(vacancy) => {
                 let _permit = self.limits.admit(url.host()).await?;
-                let (outcome, fresh_for) = self.fetch(&url, now).await;
+                let (outcome, fresh_for) = self.fetch(&url, rules, now).await;
                 vacancy.fill(outcome.clone(), fresh_for, now);
                 outcome
             }
         }
     }
 
-    async fn fetch(&self, url: &DocumentUrl, now: Timestamp) -> (Outcome, Option<u64>) {
+    async fn fetch(
+        &self,
+        url: &DocumentUrl,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> (Outcome, Option<u64>) {
         let fetched = match self.fetcher.fetch(url).await {
             Ok(fetched) => fetched,
             Err(error) => return (Err(error), None),
         };
-        match url.read(&fetched.body, &self.offered_scopes) {
+        match url.read(&fetched.body, &rules.offered_scopes()) {
             Ok(metadata) => {
                 tracing::info!(client = %url.id(), at = %now, name = %chassis::telemetry::untrusted(&metadata.client_name),
                     "fetched a client's metadata document");

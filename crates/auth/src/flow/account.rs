@@ -155,7 +155,7 @@ pub(crate) struct Known<T> {
 async fn known<T>(state: &AppState, what: T, id: &ClientId) -> Result<Known<T>, StoreError> {
     let now = state.clock.now();
     let client = state.policy.client(&state.store, id, now).await?;
-    let document = DocumentUrl::parse(id, &state.sites).ok();
+    let document = DocumentUrl::parse(id, &state.sites()).ok();
     Ok(Known {
         what,
         client_name: client.map_or_else(String::new, |client| client.metadata.client_name),

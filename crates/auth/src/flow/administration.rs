@@ -70,7 +70,7 @@ pub(crate) async fn create_client(
     let name = OperatorClientName::parse(&new.name).map_err(|error| wrong(&error))?;
     let services = |names: &[String]| {
         let known = names.iter().map(|name| {
-            let service = state.sites.service(name).cloned();
+            let service = state.sites().service(name).cloned();
             service
                 .ok_or_else(|| AdminError::Wrong(format!("{name:?} is no service of this gateway")))
         });

@@ -1,5 +1,7 @@
 //! `/authorize` and `/consent`: from a client's request to the person's yes or no.
 
+use std::sync::Arc;
+
 use oauth::authorization::{Authorization, ConsentSecrets, IdentitySecrets};
 use oauth::authorize::{AuthorizeParams, AuthorizeRequest, PageError, Prompt, RedirectError};
 use oauth::client_document::DocumentUrl;
@@ -73,13 +75,7 @@ pub(crate) async fn ask(
     let is_document = DocumentUrl::is_meant_by(&id);
     let metadata = metadata(state, &id, is_document, now).await?;
     let redirect_uri = params.redirect_uri(&metadata)?;
-    let checked = params.check(
-        id.clone(),
-        &redirect_uri,
-        &metadata,
-        &state.sites,
-        &state.policy.rules(),
-    );
+    let checked = params.check(id.clone(), &redirect_uri, &metadata, &state.policy.rules());
     let request = match checked {
         Ok(request) => request,
         Err(error) => return Err(told(state, error, &id, now).await?),
@@ -184,7 +180,8 @@ async fn metadata(
 ) -> Result<ClientMetadata, AuthorizeError> {
     if is_document {
         let is_known = !state.documents.must_fetch(id);
-        let outcome = state.documents.look_up(id).await;
+        let rules = Arc::clone(&state.policy.rules());
+        let outcome = state.documents.look_up(id, &rules).await;
         state.counted.document(match (&outcome, is_known) {
             (_, true) => "remembered",
             (Ok(_), false) => "fetched",

@@ -48,7 +48,7 @@ pub(crate) async fn ask(
                 "resource must be there once; name the URL of the MCP server",
             ));
         };
-        let service = protected_service(resource, &state.sites, &rules)
+        let service = protected_service(resource, &rules)
             .map_err(|text| Refusal::told(ErrorCode::InvalidTarget, text))?;
         let scope = rules.granted_scopes(service, &asked, &client.metadata.scope);
         (service.clone(), scope)

@@ -50,7 +50,7 @@ pub(crate) async fn introspect(
     };
     let service = introspects
         .iter()
-        .find(|service| state.sites.resource(service) == claims.aud);
+        .find(|service| state.sites().resource(service) == claims.aud);
     let Some(service) = service else {
         return Ok(INACTIVE);
     };

@@ -48,7 +48,7 @@ fn service(state: &AppState, resources: &[String]) -> Result<ServiceName, Refusa
     let rules = state.policy.rules();
     let mut named = resources
         .iter()
-        .map(|resource| protected_service(resource, &state.sites, &rules).map_err(target));
+        .map(|resource| protected_service(resource, &rules).map_err(target));
     let Some(first) = named.next().transpose()? else {
         return Err(target(
             "resource is missing; name the URL of the MCP server".to_owned(),

@@ -267,7 +267,7 @@ pub(crate) async fn finish(
     state.store.issue_code(session, now).await?;
     tracing::info!(target: "audit", event = "code_issued", session = %id, %subject, client = %audit::client(&request.client_id),
         service = %request.service, token = %audit::token(code.as_str()), "code issued");
-    let issuer = state.sites.issuer();
+    let issuer = state.sites().issuer();
     let mut parameters = vec![("code", code.as_str())];
     if let Some(state) = &request.state {
         parameters.push(("state", state));

@@ -336,7 +336,7 @@ fn check_resources(
     resources: &[String],
 ) -> Result<(), Refusal> {
     let is_theirs =
-        |resource: &String| state.sites.service_of_resource(resource) == Some(&session.service);
+        |resource: &String| state.sites().service_of_resource(resource) == Some(&session.service);
     if resources.iter().all(is_theirs) {
         Ok(())
     } else {
@@ -380,9 +380,9 @@ pub(crate) fn answer(
         .flatten()
         .fold(lifetime_end, Timestamp::min);
     let claims = AccessClaims {
-        iss: state.sites.issuer(),
+        iss: state.sites().issuer(),
         sub: session.person.subject.clone(),
-        aud: state.sites.resource(&session.service),
+        aud: state.sites().resource(&session.service),
         client_id: session.client_id.clone(),
         scope: scope.clone(),
         jti: TokenId::generate(state.entropy.as_ref()),

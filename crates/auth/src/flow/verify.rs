@@ -63,7 +63,7 @@ pub(crate) async fn verify(
         CheckError::Store(error) => VerifyError::Store(error),
     })?;
     claims
-        .check(&state.issuer, &state.sites.resource(service), now)
+        .check(&state.issuer, &state.sites().resource(service), now)
         .map_err(|error| {
             if error == InvalidClaims::Expired {
                 let refused = Refused::From(claims.counts_until());
@@ -135,7 +135,9 @@ pub(crate) async fn alive(
         )
         .await?;
     let rules = state.policy.rules();
-    let living = living.filter(|living| rules.admits(&living.person, service));
+    // A service that was removed meanwhile has no rules any more, which is not to admit everybody.
+    let living =
+        living.filter(|living| rules.sites().has(service) && rules.admits(&living.person, service));
     Ok(living.map(|living| Alive {
         until: living.until,
     }))

@@ -301,7 +301,7 @@ fn unavailable(request: &HttpRequest, problem: StoreError) -> HttpResponse {
 
 /// `__Host-` needs https, as with the cookies of sign-ins.
 fn name(state: &AppState) -> &'static str {
-    if state.sites.is_https() {
+    if state.sites().is_https() {
         "__Host-mcp-account"
     } else {
         "mcp-account"
@@ -313,7 +313,7 @@ fn bind(state: &AppState, value: &AccountCookie) -> Cookie<'static> {
     Cookie::build(name(state), value.expose())
         .path("/")
         .http_only(true)
-        .secure(state.sites.is_https())
+        .secure(state.sites().is_https())
         .same_site(SameSite::Lax)
         .max_age(Duration::seconds(lifetime))
         .finish()
@@ -323,7 +323,7 @@ fn release(state: &AppState) -> Cookie<'static> {
     let mut cookie = Cookie::build(name(state), "")
         .path("/")
         .http_only(true)
-        .secure(state.sites.is_https())
+        .secure(state.sites().is_https())
         .same_site(SameSite::Lax)
         .finish();
     cookie.make_removal();

@@ -50,7 +50,7 @@ pub(crate) fn show(state: &AppState, question: &consent::Question) -> HttpRespon
         .authorization
         .document
         .as_ref()
-        .and_then(|_| DocumentUrl::parse(&request.client_id, &state.sites).ok());
+        .and_then(|_| DocumentUrl::parse(&request.client_id, &state.sites()).ok());
     let page = ConsentPage {
         client_name: &question.client_name,
         client_host: document.as_ref().map(DocumentUrl::host),
@@ -58,7 +58,7 @@ pub(crate) fn show(state: &AppState, question: &consent::Question) -> HttpRespon
         destination: &destination,
         is_loopback: request.redirect_uri.is_loopback(),
         service: request.service.as_str(),
-        resource: &state.sites.resource(&request.service),
+        resource: &state.sites().resource(&request.service),
         permissions: permissions(request.service.as_str(), &request.scope),
         provider: state.provider.name(),
         remembered_for: question.may_be_remembered_for.map(in_words),

@@ -12,7 +12,7 @@ use actix_web::http::header::{
 use actix_web::web::Bytes;
 use arc_swap::ArcSwapOption;
 use oauth::rules::Rules;
-use oauth::{ErrorCode, ServiceName, Sites};
+use oauth::{ErrorCode, ServiceName};
 
 use super::error;
 use crate::app::AppState;
@@ -82,9 +82,9 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(sites: &Sites, rules: &Arc<Rules>) -> Self {
+    fn new(rules: &Arc<Rules>) -> Self {
         let of_service = |service: &ServiceName| {
-            let metadata = sites.resource_metadata(service);
+            let metadata = rules.sites().resource_metadata(service);
             let scope = rules.needed_scopes(service);
             let way = format!("resource_metadata=\"{metadata}\", scope=\"{scope}\"");
             let values = [
@@ -100,7 +100,7 @@ impl Prepared {
         };
         Self {
             rules: Arc::clone(rules),
-            of_services: sites.services().map(of_service).collect(),
+            of_services: rules.sites().services().map(of_service).collect(),
         }
     }
 
@@ -141,7 +141,7 @@ impl Challenges {
         if let Some(prepared) = prepared.as_ref().filter(is_current) {
             return prepared.value(service, challenge);
         }
-        let prepared = Arc::new(Prepared::new(&state.sites, &rules));
+        let prepared = Arc::new(Prepared::new(&rules));
         self.0.store(Some(Arc::clone(&prepared)));
         prepared.value(service, challenge)
     }

@@ -10,7 +10,7 @@ use crate::app::AppState;
 /// Its name. `__Host-` keeps other hosts of the domain from setting it (RFC 6265bis section 4.1.3.2); it needs https, so plain
 /// http on localhost has a name of its own.
 pub(crate) fn name(state: &AppState, id: &AuthorizationId) -> String {
-    let prefix = if state.sites.is_https() {
+    let prefix = if state.sites().is_https() {
         "__Host-"
     } else {
         ""
@@ -28,7 +28,7 @@ pub(crate) fn bind(
     Cookie::build(name(state, id), value.expose().to_owned())
         .path("/")
         .http_only(true)
-        .secure(state.sites.is_https())
+        .secure(state.sites().is_https())
         .same_site(SameSite::Lax)
         .max_age(Duration::seconds(lifetime))
         .finish()
@@ -39,7 +39,7 @@ pub(crate) fn release(state: &AppState, id: &AuthorizationId) -> Cookie<'static>
     let mut cookie = Cookie::build(name(state, id), "")
         .path("/")
         .http_only(true)
-        .secure(state.sites.is_https())
+        .secure(state.sites().is_https())
         .same_site(SameSite::Lax)
         .finish();
     cookie.make_removal();

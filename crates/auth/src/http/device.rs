@@ -94,7 +94,7 @@ fn show(state: &AppState, code: &UserCode, question: &device::Question) -> HttpR
         client_name: &question.client.metadata.client_name,
         client_id: request.client_id.as_str(),
         service: request.service.as_str(),
-        resource: &state.sites.resource(&request.service),
+        resource: &state.sites().resource(&request.service),
         permissions: permissions(request.service.as_str(), &request.scope),
         provider: state.provider.name(),
         transaction: question.authorization.id.as_str(),

@@ -10,7 +10,7 @@ use crate::flow::remembered::BrowserMemory;
 
 /// `__Host-` needs https, as with the cookies of sign-ins.
 fn name(state: &AppState) -> &'static str {
-    if state.sites.is_https() {
+    if state.sites().is_https() {
         "__Host-mcp-remembered"
     } else {
         "mcp-remembered"
@@ -36,7 +36,7 @@ pub(super) fn keep(response: &mut HttpResponse, state: &AppState, memory: Option
     let cookie = Cookie::build(name(state), memory.expose())
         .path("/")
         .http_only(true)
-        .secure(state.sites.is_https())
+        .secure(state.sites().is_https())
         .same_site(SameSite::Lax)
         .max_age(Duration::seconds(lifetime))
         .finish();

@@ -18,7 +18,7 @@ use crate::settings::Registration;
 /// Which of our hosts was asked.
 pub(crate) fn site(request: &HttpRequest, state: &AppState) -> Option<Site> {
     let host = request.headers().get(HOST)?.to_str().ok()?;
-    state.sites.site_of(host)
+    state.sites().site_of(host)
 }
 
 fn document(document: &impl Serialize) -> HttpResponse {
@@ -50,7 +50,7 @@ pub(crate) async fn openid(request: HttpRequest, state: Data<AppState>) -> HttpR
 
 fn metadata(state: &AppState) -> AuthorizationServerMetadata {
     let mut metadata = AuthorizationServerMetadata::new(
-        &state.sites,
+        &state.sites(),
         state.documents.is_on(),
         &state.offered_scopes(),
     );
@@ -86,7 +86,7 @@ pub(crate) async fn resource_mcp(request: HttpRequest, state: Data<AppState>) ->
 async fn resource(request: &HttpRequest, state: &AppState, path: &str) -> HttpResponse {
     match site(request, state) {
         Some(Site::Service(service)) => document(&ProtectedResourceMetadata::new(
-            &state.sites,
+            &state.sites(),
             &service,
             path,
             state.policy.rules().needed_scopes(&service),

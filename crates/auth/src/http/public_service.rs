@@ -34,6 +34,6 @@ fn is_public(request: &ServiceRequest) -> bool {
         .headers()
         .get(HOST)
         .and_then(|host| host.to_str().ok());
-    let site = host.and_then(|host| state.sites.site_of(host));
+    let site = host.and_then(|host| rules.sites().site_of(host));
     matches!(site, Some(Site::Service(service)) if rules.is_public(&service))
 }

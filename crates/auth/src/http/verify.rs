@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use chassis::identity;
-use oauth::{ErrorCode, ServiceName, Site};
+use oauth::{ErrorCode, ServiceName, Site, Sites};
 
 use super::challenge::{Challenge, refuse};
 use super::{error, extract};
@@ -22,7 +22,13 @@ const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// Decides and renders.
 pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
-    let Some(service) = service(&request, &state) else {
+    let (service, is_public) = {
+        let rules = state.policy.rules();
+        let service = service(&request, rules.sites());
+        let is_public = service.as_ref().is_some_and(|it| rules.is_public(it));
+        (service, is_public)
+    };
+    let Some(service) = service else {
         state.counted.verified(Verified::UnknownService);
         return error::json(
             ErrorCode::AccessDenied,
@@ -30,7 +36,7 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
         );
     };
     // Before the token is looked at: with and without one, nobody is known to a public service.
-    if state.policy.rules().is_public(service) {
+    if is_public {
         state.counted.verified(Verified::Public);
         return HttpResponse::Ok().finish();
     }
@@ -38,14 +44,14 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
         Ok(Some(token)) => token,
         Ok(None) => {
             state.counted.verified(Verified::NoToken);
-            return refuse(&state, service, Challenge::NoToken);
+            return refuse(&state, &service, Challenge::NoToken);
         }
         Err(()) => {
             state.counted.verified(Verified::InvalidToken);
-            return refuse(&state, service, Challenge::InvalidToken);
+            return refuse(&state, &service, Challenge::InvalidToken);
         }
     };
-    match tokio::time::timeout(DEADLINE, verify::verify(&state, token, service)).await {
+    match tokio::time::timeout(DEADLINE, verify::verify(&state, token, &service)).await {
         Ok(Ok(decision)) => HttpResponse::Ok()
             .insert_header((identity::SUBJECT, decision.claims.sub.as_str()))
             .insert_header((identity::LOGIN, decision.claims.login.as_str()))
@@ -53,18 +59,18 @@ pub(crate) async fn verify(request: HttpRequest, state: Data<AppState>) -> HttpR
             .insert_header((identity::SCOPE, decision.scope.as_str()))
             .finish(),
         Ok(Err(VerifyError::InvalidToken)) => {
-            denied(&request, &state, service, token, Verified::InvalidToken);
-            refuse(&state, service, Challenge::InvalidToken)
+            denied(&request, &state, &service, token, Verified::InvalidToken);
+            refuse(&state, &service, Challenge::InvalidToken)
         }
         Ok(Err(VerifyError::InsufficientScope)) => {
             denied(
                 &request,
                 &state,
-                service,
+                &service,
                 token,
                 Verified::InsufficientScope,
             );
-            refuse(&state, service, Challenge::InsufficientScope)
+            refuse(&state, &service, Challenge::InsufficientScope)
         }
         Ok(Err(VerifyError::Store(problem))) => {
             state.counted.verified(Verified::Unavailable);
@@ -103,7 +109,7 @@ fn denied(
 }
 
 /// The service of the address (`?resource=mcp-fetch`) and of the host; if both are there they must agree.
-fn service<'a>(request: &HttpRequest, state: &'a AppState) -> Option<&'a ServiceName> {
+fn service(request: &HttpRequest, sites: &Sites) -> Option<ServiceName> {
     let mut named = url::form_urlencoded::parse(request.query_string().as_bytes())
         .filter(|(name, _)| name == "resource")
         .map(|(_, value)| value);
@@ -113,19 +119,18 @@ fn service<'a>(request: &HttpRequest, state: &'a AppState) -> Option<&'a Service
     }
     let by_host = match extract::single_header(request, "x-forwarded-host").ok()? {
         None => None,
-        Some(host) => match state.sites.site_of(host)? {
+        Some(host) => match sites.site_of(host)? {
             Site::Service(name) => Some(name),
             Site::Auth => return None,
         },
     };
     let by_address = match &first {
         None => None,
-        Some(name) => Some(state.sites.service(name)?),
+        Some(name) => Some(sites.service(name)?),
     };
     match (by_address, by_host) {
-        (Some(address), Some(host)) => (*address == host).then_some(address),
-        (Some(address), None) => Some(address),
-        (None, Some(host)) => state.sites.service(host.as_str()),
-        (None, None) => None,
+        (Some(address), Some(host)) => (*address == host).then_some(host),
+        (Some(address), None) => Some(address.clone()),
+        (None, host) => host,
     }
 }

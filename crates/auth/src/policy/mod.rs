@@ -2,12 +2,13 @@
 
 mod watch;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use oauth::client::Client;
 use oauth::rules::Rules;
-use oauth::{ClientId, Timestamp};
+use oauth::{ClientId, Sites, Timestamp};
 use store::{Store, StoreError};
 
 pub(crate) use self::watch::{Source, Watch};
@@ -20,7 +21,7 @@ impl Policy {
         Self(ArcSwap::from_pointee(rules))
     }
 
-    /// The rules as they stand now. Take them once for one decision.
+    /// The rules as they stand now, with the services that there are. Take them once for one decision.
     pub(crate) fn rules(&self) -> Guard<Arc<Rules>> {
         self.0.load()
     }
@@ -42,5 +43,16 @@ impl Policy {
             Some(client) => Ok(Some(client)),
             None => store.client(id, now).await,
         }
+    }
+}
+
+/// The hosts of the rules as they stood at one moment.
+pub(crate) struct CurrentSites(pub(crate) Guard<Arc<Rules>>);
+
+impl Deref for CurrentSites {
+    type Target = Sites;
+
+    fn deref(&self) -> &Sites {
+        self.0.sites()
     }
 }

@@ -12,6 +12,7 @@ use actix_web::web::Data;
 use anyhow::Context as _;
 use chassis::config::{self, ConfigError, Environment, Loaded};
 use chassis::shutdown::Shutdown;
+use oauth::{ServiceName, Sites};
 use store::Event;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -123,23 +124,35 @@ impl Watch {
     }
 }
 
-/// Puts the new rules in force. First the rules, then the memory: a decision that was begun before is not remembered after.
+/// Puts the new rules in force, with the services that there are now. First the rules, then the memory: a decision that was begun
+/// before is not remembered after. The public address stays what it is: it stands in keys, cookies and tokens of this process.
 fn take(state: &AppState, settings: Settings) {
-    let has_other_services = !settings.sites.services().eq(state.sites.services());
-    if has_other_services {
-        tracing::warn!(
-            "a service was added or removed in the configuration; that counts after a restart"
-        );
-    }
+    let rules = settings.rules.at_address_of(&state.sites());
+    tell_of_services(&state.sites(), rules.sites());
     if let (IdentityProvider::Local(local), ProviderSettings::Local(users)) =
         (&state.provider, settings.provider)
     {
         local.replace(users);
     }
-    state
-        .keys
-        .allow_token_life(settings.rules.longest_access_token());
-    state.policy.replace(Arc::new(settings.rules));
+    state.keys.allow_token_life(rules.longest_access_token());
+    state.policy.replace(Arc::new(rules));
     state.decisions.learn(Event::Everything);
     tracing::info!(target: "audit", event = "rules_changed", "the configuration was read again: its rules count from now on");
+}
+
+/// Which services are new, and which are gone.
+fn tell_of_services(before: &Sites, now: &Sites) {
+    let missing_in = |other: &Sites, sites: &Sites| {
+        let missing = sites
+            .services()
+            .filter(|name| other.service(name.as_str()).is_none());
+        missing
+            .map(ServiceName::as_str)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let (added, removed) = (missing_in(before, now), missing_in(now, before));
+    if !added.is_empty() || !removed.is_empty() {
+        tracing::info!(target: "audit", event = "services_changed", added, removed, "services were added or removed");
+    }
 }

@@ -25,7 +25,7 @@ pub(super) fn rules(
     lifetimes: TokenLifetimes,
 ) -> Result<Rules, ConfigError> {
     let config = &loaded.config;
-    let mut rules = Rules::new(people.clone(), lifetimes);
+    let mut rules = Rules::new(sites.clone(), people.clone(), lifetimes);
     for name in sites.services() {
         let mut written = config
             .services

@@ -49,6 +49,7 @@ mod restart;
 mod revoke;
 mod secrets;
 mod service_rules;
+mod services;
 mod sweep;
 mod token;
 mod traces;

@@ -11,7 +11,7 @@ use crate::service_rules::ada_and_bob;
 use crate::sign_in::{Tokens, public_client, refreshing, signed_in, tokens};
 
 /// How long a changed rule may take on a busy machine; on an idle one it takes less than a second.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks `/verify` until it answers with that status.
 pub(crate) async fn until_status(auth: &Auth, access_token: &str, status: u16) -> Answer {
@@ -101,22 +101,23 @@ async fn a_wrong_file_is_refused_with_one_line_and_the_rules_stay() {
         "[services.mcp-fetch]\nusers = []\n",
         "[services.mcp-fetch]\nusers = [\"bob\"]\naccess_token_lifetime = 1\n",
     ] {
-        let before = lines(&auth, "is refused");
+        let before = refusals(&auth, "is refused");
         auth.write_file(wrong);
         wait::until_true("the refusal is logged", PATIENCE, || {
-            lines(&auth, "is refused") > before
+            refusals(&auth, "is refused") > before
         })
         .await
         .unwrap();
         // Asked by hand as well: the answer stays what it was.
         assert_eq!(auth.verify(&tokens.access).await.status, 200, "{wrong}");
-        assert_eq!(lines(&auth, "is refused"), before + 1, "{wrong}");
+        assert_eq!(refusals(&auth, "is refused"), before + 1, "{wrong}");
     }
     auth.write_file(&only("bob"));
     until_status(&auth, &tokens.access, 401).await;
 }
 
-fn lines(auth: &Auth, text: &str) -> usize {
+/// How many changes were refused with these words.
+pub(crate) fn refusals(auth: &Auth, text: &str) -> usize {
     auth.logs
         .text()
         .lines()

@@ -10,7 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use auth::testing::{ClientDocuments, DocumentError, DocumentPolicy, Network};
 use oauth::client_metadata::ClientMetadata;
-use oauth::{ClientId, Clock, ManualClock, ScopeSet, Sites, Timestamp};
+use oauth::identity::AccessPolicy;
+use oauth::rules::{Rules, TokenLifetimes};
+use oauth::session::Lifetimes;
+use oauth::{ClientId, Clock, ManualClock, Sites, Timestamp};
 use reqwest::Certificate;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -278,9 +281,25 @@ impl Network for TestNetwork {
     }
 }
 
+/// The rules of a gateway without services.
+fn rules() -> Rules {
+    let sites = Sites::new("https", "gateway.example", None, []).unwrap();
+    let session = Lifetimes {
+        idle: 3600,
+        absolute: 7200,
+        grace: 0,
+    };
+    let lifetimes = TokenLifetimes {
+        access_token: 600,
+        session,
+    };
+    Rules::new(sites, AccessPolicy::new(&["*"], &[], &[]), lifetimes)
+}
+
 /// The lookup of documents on a test's network, with a clock that stands still.
 pub(crate) struct LookUp {
     pub(crate) documents: Arc<ClientDocuments>,
+    rules: Rules,
     pub(crate) clock: Arc<ManualClock>,
 }
 
@@ -295,14 +314,13 @@ impl LookUp {
         ));
         let documents = ClientDocuments::new(
             policy,
-            Sites::new("https", "gateway.example", None, []).unwrap(),
-            ScopeSet::parse("mcp offline_access").unwrap(),
             Arc::clone(network) as Arc<dyn Network>,
             Arc::clone(&clock) as Arc<dyn Clock>,
         )
         .unwrap();
         Self {
             documents: Arc::new(documents),
+            rules: rules(),
             clock,
         }
     }
@@ -310,6 +328,6 @@ impl LookUp {
     /// What is known of a client.
     pub(crate) async fn of(&self, id: &str) -> Result<Arc<ClientMetadata>, DocumentError> {
         let id = ClientId::parse(id).unwrap();
-        self.documents.look_up(&id).await
+        self.documents.look_up(&id, &self.rules).await
     }
 }

@@ -14,6 +14,11 @@ fn service(name: &str) -> ServiceName {
     ServiceName::parse(name).unwrap()
 }
 
+fn sites() -> Sites {
+    let services = ["mcp-a", "mcp-b", "mcp-p"].map(service);
+    Sites::new("https", "example.com", None, services).unwrap()
+}
+
 fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).unwrap()
 }
@@ -35,7 +40,7 @@ fn person(rules: &Rules, identity: &Identity) -> Person {
 
 fn rules() -> Rules {
     let people = AccessPolicy::new(&["ann"], &["acme"], &[]);
-    Rules::new(people, LIFETIMES)
+    Rules::new(sites(), people, LIFETIMES)
 }
 
 fn only(people: AccessPolicy) -> ServiceRules {
@@ -100,7 +105,7 @@ fn somebody_taken_off_the_list_of_a_service_is_out_of_that_service_only() {
 
 #[test]
 fn an_organisation_of_a_service_alone_makes_memberships_needed_and_remembered() {
-    let everybody = Rules::new(AccessPolicy::new(&["*"], &[], &[]), LIFETIMES);
+    let everybody = Rules::new(sites(), AccessPolicy::new(&["*"], &[], &[]), LIFETIMES);
     assert!(!everybody.needs_memberships());
     let by_team = only(AccessPolicy::new(&[], &["acme"], &["acme/ops"]));
     let rules = everybody.with_service(service("mcp-a"), by_team);
@@ -149,9 +154,19 @@ fn what_is_offered_is_what_the_services_need_and_staying_signed_in() {
     let rules = rules()
         .with_service(service("mcp-a"), ServiceRules::needing(&scopes("files")))
         .with_service(service("mcp-p"), public);
-    let services = [service("mcp-a"), service("mcp-b"), service("mcp-p")];
-    let offered = rules.offered_scopes(&services);
-    assert_eq!(offered.to_string(), "files mcp offline_access");
+    assert_eq!(
+        rules.offered_scopes().to_string(),
+        "files mcp offline_access"
+    );
+}
+
+#[test]
+fn rules_keep_their_services_at_another_address() {
+    let running = Sites::new("http", "localhost", Some(8080), [service("mcp-x")]).unwrap();
+    let rules = rules().at_address_of(&running);
+    let names: Vec<_> = rules.sites().services().map(ServiceName::as_str).collect();
+    assert_eq!(names, ["mcp-a", "mcp-b", "mcp-p"]);
+    assert_eq!(rules.sites().issuer(), running.issuer());
 }
 
 #[test]
