@@ -162,14 +162,14 @@ pull: _docker
 pin *flags: _docker
     @python3 scripts/stack/pin.py {{ flags }}
 
-# Add an MCP server and start it: just add notes -- npx -y @modelcontextprotocol/server-memory
+# Add an MCP server and start it, the others go on: just add notes -- npx -y @modelcontextprotocol/server-memory
 [group('run')]
 [no-exit-message]
 [positional-arguments]
 add *arguments: _docker _secrets
     @service=$(python3 scripts/stack/added.py add "$@") \
       && { {{ compose }} up --no-start "$service" || { python3 scripts/stack/added.py remove "$service"; echo "just: $service was not added: its image was not built, the reason stands above" >&2; exit 1; }; } \
-      && { {{ compose }} up --detach --wait || { echo "just: $service is added all the same; just remove $service takes it out" >&2; exit 1; }; }
+      && { {{ compose }} up --detach --wait --no-recreate || { echo "just: $service is added all the same; just remove $service takes it out" >&2; exit 1; }; }
 
 # Stop an added MCP server and forget it; its volume stays
 [group('run')]
@@ -177,7 +177,7 @@ add *arguments: _docker _secrets
 [positional-arguments]
 remove name: _docker
     @service=$(python3 scripts/stack/added.py find "$1") && {{ compose }} rm --stop --force "$service" && python3 scripts/stack/added.py remove "$service"
-    @{{ compose }} up --detach --wait
+    @{{ compose }} up --detach --wait --no-recreate
 
 # The line with which each MCP client gets a service: just mcp-add [NAME]
 [group('run')]

@@ -37,11 +37,11 @@ STACK = {
     "ACME_EMAIL": "Where Let's Encrypt writes when a certificate is about to end.",
     "GITHUB_CLIENT_SECRET": "Its client secret.",
     "OIDC_CLIENT_SECRET": "Client secret of the gateway at the oidc provider.",
-    "MCP_SERVICES": "Made from the lines above by `just`. Only for docker compose without just, with COMPOSE_PROFILES=true: the names of the services.",
     "MCP_CORS_ORIGINS": "Pages of these origins may call the services from a browser (CORS), with commas between.",
     "REDIS_PASSWORD": "Password of the stack's Redis.",
     "REDIS_MAXMEMORY": "Memory for the data of the stack's Redis; a full one refuses to write and drops nothing.",
     "SECRETS_DIR": "The directory of the secrets.",
+    "CONFIG_DIR": "The directory of gateway.toml, where `just` also writes the names of the services.",
     "RATE_LIMIT_REGISTER": "Registrations per minute and address that Traefik lets through; beyond: 429.",
     "RATE_LIMIT_SIGN_IN": "The same for the pages of a sign-in.",
     "TRAEFIK_LOG_LEVEL": "How much Traefik logs: ERROR, WARN, INFO, DEBUG.",
@@ -67,7 +67,7 @@ STACK = {
 BY_SCRIPTS = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GITHUB_CLIENT_SECRET", "OIDC_CLIENT_SECRET", "TOOLBOX_IMAGE")
 # What the stack decides itself. A setting of mcp-auth is here, or in a section.
 FIXED = {
-    "mcp-auth": {"HOST", "PORT", "PRIVATE_HOST", "PRIVATE_PORT", "ADDRESS_FILE", "STORE", "STORE_PATH", "STORE_FREE_SPACE", "REDIS_URL",
+    "mcp-auth": {"HOST", "PORT", "MCP_SERVICES", "PRIVATE_HOST", "PRIVATE_PORT", "ADDRESS_FILE", "STORE", "STORE_PATH", "STORE_FREE_SPACE", "REDIS_URL",
                  "REDIS_SENTINEL_PASSWORD", "REDIS_PREFIX"},
     # Also what is a matter of one MCP server: `environment:` of its block.
     "mcp-proxy": {
@@ -86,7 +86,7 @@ SECTIONS = (
     Section("The MCP servers that run", "true or false. `just add NAME -- COMMAND` adds others. mcp-tmux is a shell inside the stack and mcp-playwright a browser: "
             "say first in config/gateway.toml who may use them. mcp-fetchs speaks HTTP by itself.",
             (*(f"MCP_{name}_ENABLED" for name in ("FETCH", "ECHO", "TIME", "EVERYTHING", "FILESYSTEM", "MEMORY", "SEQUENTIALTHINKING", "TMUX", "PLAYWRIGHT", "FETCHS")),
-             "MCP_SERVICES", "MCP_CORS_ORIGINS")),
+             "MCP_CORS_ORIGINS")),
     Section("Their sessions", "For each MCP server by itself.", ("MAX_SESSIONS", "MAX_SESSIONS_PER_SUBJECT", "SESSION_TIMEOUT", "SESSION_LIFE", "REQUEST_TIMEOUT",
                                                                  "REQUEST_TOTAL_TIMEOUT", "PING_TIMEOUT", "MAX_MESSAGE_BYTES", "CHILD_WARM_SPARE")),
     Section("Tokens and clients", "", ("ACCESS_TOKEN_LIFETIME", "REFRESH_TOKEN_LIFETIME", "REFRESH_GRACE", "SESSION_LIFETIME", "CONSENT_LIFETIME", "CLIENT_LIFETIME", "MAX_CLIENTS", "CLIENT_REGISTRATION",
@@ -98,7 +98,7 @@ SECTIONS = (
              "LIMIT_PASSWORDS", "LIMIT_PASSWORDS_OF_NAME", "LIMIT_TOKEN", "LIMIT_TOKEN_FAILURES", "LIMIT_REVOKE", "LIMIT_INTROSPECT", "LIMIT_ADDRESS", "LIMIT_DEVICE_AUTHORIZATION",
              "LIMIT_DEVICE_AUTHORIZATION_TOTAL", "LIMIT_DEVICE_CODES", "LIMIT_VERIFY_IN_FLIGHT", "TRUSTED_PROXIES")),
     Section("Running it", "", ("SHUTDOWN_DRAIN", "LOG_LEVEL", "LOG_FORMAT", "TRAEFIK_LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT",
-                               "OTEL_SERVICE_NAME", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_PORT", "REDIS_MAXMEMORY")),
+                               "OTEL_SERVICE_NAME", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_PORT", "REDIS_MAXMEMORY", "CONFIG_DIR")),
     Section("Several machines", "Only `just swarm` reads these.", ("AUTH_REPLICAS", "MCP_REPLICAS", "SWARM_REGISTRY")),
     Section("On this machine only, or without GitHub", "To try the stack: DOMAIN=localhost, PUBLIC_SCHEME=http, IDENTITY_PROVIDER=local, and people in single quotes (`just hash-password`).",
             ("PUBLIC_SCHEME", "IDENTITY_PROVIDER", "LOCAL_USERS", "GITHUB_URL", "GITHUB_API_URL")),

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compose import ROOT, StackError, command, environment, run
+from compose import ROOT, StackError, command, environment, run, tell_auth
 from make_secrets import PLACE as SECRETS
 from make_secrets import write_mounted
 
@@ -34,6 +34,7 @@ def backup_command() -> list[str]:
     running = run(command("ps", "--status", "running", "--quiet", "auth")).stdout.strip()
     if running:
         return command("exec", "-T", "auth", "mcp-auth", "backup", "-")
+    tell_auth()
     return command("run", "--rm", "--no-deps", "--no-TTY", "auth", "backup", "-")
 
 
@@ -75,6 +76,7 @@ def restore(arguments: list[str]) -> int:
         raise StackError(f"{file} does not exist; `just backup-list` shows what there is")
     present = (SECRETS / "gateway_jwt_secret").read_text(encoding="utf-8")
     print(f"just: restoring {file}", file=sys.stderr)
+    tell_auth()
     flags = [flag for flag, given in (("--clear", options.clear), ("--dry-run", options.dry_run)) if given]
     try:
         if options.secret:

@@ -98,6 +98,9 @@ def route(name: str) -> Finding:
         return Finding(False, f"route to {name}", "404; Traefik does not know it: is it healthy, and are its labels right (`just validate-compose`)?")
     if answer.status == 401 and answer.headers.get("WWW-Authenticate"):
         return Finding(True, f"route to {name}", "asks for a token")
+    if answer.status == 403:
+        return Finding(False, f"route to {name}", "403; auth was not told of it, or it is public and its mcp-proxy wants to know who calls (REQUIRE_IDENTITY): "
+                       f"`just up`, then see `just logs auth -n 50` and `just logs {name} -n 50`")
     if answer.status >= 500:
         return Finding(False, f"route to {name}", f"{answer.status}; see `just logs auth -n 50` and `just logs {name} -n 50`")
     return Finding(True, f"route to {name}", f"is open to everybody (answers {answer.status})")
@@ -140,7 +143,9 @@ def validate_config() -> Iterator[Finding]:
     """Compose files, the variables, and what the authorization server itself says of its settings."""
     yield from validate_compose()
     yield from check_env()
-    done = run(command("run", "--rm", "--no-deps", "--no-TTY", "auth", "config"), env=environment())
+    # With the services that .env enables now, whatever the running one was told.
+    services = ["--env", "MCP_SERVICES_FILE=", "--env", f"MCP_SERVICES={','.join(enabled())}"]
+    done = run(command("run", "--rm", "--no-deps", "--no-TTY", *services, "auth", "config"), env=environment())
     problem = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("mcp-auth:")), done.stderr.strip().splitlines()[-1:] or "")
     yield Finding(done.returncode == 0, "auth", "accepts its settings (`just exec auth mcp-auth config` shows them)" if done.returncode == 0 else str(problem))
 

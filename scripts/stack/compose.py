@@ -1,4 +1,4 @@
-"""What the compose files and .env say: which MCP servers are enabled, also of those that `just add` added.
+"""What the compose files and .env say: which MCP servers are enabled, also of those that `just add` added; and how auth learns of them.
 
 An MCP server is enabled by MCP_<NAME>_ENABLED=true in .env; docker-compose.yml makes that the name of a profile. Compose itself reads
 .env and fills in the variables: nothing here knows how.
@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Files of `just add`, one per server.
 ADDED = Path(os.environ.get("STACK_ADDED") or ROOT / "compose.d")
+# Where auth has the directory of gateway.toml and of the list of services.
+MOUNTED = "/etc/mcp-gateway"
 
 
 class StackError(Exception):
@@ -107,10 +109,36 @@ def url(service: str) -> str:
     return f"{settings.get('PUBLIC_SCHEME') or 'https'}://{service}.{domain()}{port}"
 
 
+def config_directory() -> Path:
+    """What auth has at /etc/mcp-gateway: the directory config/, or CONFIG_DIR."""
+    for volume in configuration()["services"]["auth"].get("volumes") or ():
+        if volume["target"] == MOUNTED and volume["type"] == "bind":
+            return Path(volume["source"])
+    raise StackError(f"auth has no directory at {MOUNTED}, where it reads the names of the services; see `volumes:` of auth in docker-compose.yml")
+
+
+def tell_auth() -> None:
+    """Writes the names of the enabled servers where auth reads them. One that runs takes them over within a second, and goes on."""
+    place = config_directory()
+    file, fresh = place / "services", place / ".services.new"
+    names = "".join(f"{name}\n" for name in enabled())
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        # auth runs as another user.
+        if place.stat().st_mode & 0o055 != 0o055:
+            place.chmod(place.stat().st_mode | 0o055)
+        if not file.exists() or file.read_text(encoding="utf-8") != names:
+            fresh.write_text(names, encoding="utf-8")
+            fresh.chmod(0o644)
+            fresh.replace(file)
+    except OSError as error:
+        raise StackError(f"{error.filename} cannot be written: {error.strerror}; auth reads the names of the services in {place}") from None
+
+
 def environment() -> dict[str, str]:
-    """For `docker compose`: the enabled servers are on, and auth knows their names."""
+    """For `docker compose`: the enabled servers are on."""
     profiles = {"true", *filter(None, os.environ.get("COMPOSE_PROFILES", "").split(","))}
-    return {"GATEWAY_COMMIT": commit(), **os.environ, "COMPOSE_PROFILES": ",".join(sorted(profiles)), "MCP_SERVICES": ",".join(enabled())}
+    return {"GATEWAY_COMMIT": commit(), **os.environ, "COMPOSE_PROFILES": ",".join(sorted(profiles))}
 
 
 @functools.cache

@@ -3,7 +3,8 @@
 
     docker_compose.py ARGUMENTS...      as `docker compose ARGUMENTS...`
 
-What can be seen to be wrong is said first, mcp-proxy is built before the images that copy it, and `up --wait` ends when clients get an answer.
+What can be seen to be wrong is said first, mcp-proxy is built before the images that copy it, auth is told which servers there are, and
+`up --wait` ends when clients get an answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 
 import check
-from compose import ROOT, StackError, check_name, command, configuration, container, enabled, environment, run
+from compose import ROOT, StackError, check_name, command, config_directory, configuration, container, enabled, environment, run, tell_auth
 
 # Seconds; Traefik gathers changes for two of them.
 ROUTES_WITHIN = 20
@@ -41,7 +42,7 @@ def wants_images(arguments: list[str]) -> bool:
 def look_before_start() -> None:
     """Said before images are built for minutes, not after."""
     # What stands in gateway.toml only auth itself knows.
-    settings = () if (ROOT / "config" / "gateway.toml").exists() else check.check_settings()
+    settings = () if (config_directory() / "gateway.toml").exists() else check.check_settings()
     wrong = [finding for finding in (*settings, *check.check_ports()) if not finding.well]
     if wrong:
         for finding in wrong:
@@ -98,6 +99,8 @@ def main(arguments: list[str]) -> int:
         look_before_start()
     if wants_images(arguments):
         build_proxy_first(arguments)
+    if arguments[0] == "up" and "--no-start" not in arguments:
+        tell_auth()
     os.chdir(ROOT)
     full = command(*arguments)
     if arguments[0] != "up" or "--wait" not in arguments:

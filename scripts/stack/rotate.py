@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compose import ROOT, StackError, command, container, environment, run
+from compose import ROOT, StackError, command, container, environment, run, tell_auth
 from make_secrets import PLACE, settings, write_mounted
 
 
@@ -39,6 +39,7 @@ def redis(password: str, *arguments: str) -> str:
 def roll_auth() -> None:
     """A second instance starts and is healthy, then the first one finishes what it has and ends."""
     old = container("auth")
+    tell_auth()
     compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", "--scale", "auth=2", "auth")
     for step in (["stop", old], ["rm", old]):
         if run(["docker", *step]).returncode != 0:

@@ -98,6 +98,11 @@ def for_traefik(env: dict[str, str], stack: str) -> dict[str, str]:
     return moved
 
 
+def for_auth(env: dict[str, str]) -> dict[str, str]:
+    """The names of the services in the environment: other machines have no file of ours, and new instances are up before the old ones go."""
+    return {**{key: value for key, value in env.items() if key != "MCP_SERVICES_FILE"}, "MCP_SERVICES": ",".join(compose.enabled())}
+
+
 def service(name: str, made: dict, empty: set[str]) -> dict:
     """One service as Swarm spells it. `empty`: secrets without content."""
     entry = made["services"][name]
@@ -107,6 +112,8 @@ def service(name: str, made: dict, empty: set[str]) -> dict:
     labels = {key.replace("traefik.docker.", "traefik.swarm."): value for key, value in (entry.get("labels") or {}).items()}
     if name == "traefik":
         variables = for_traefik(variables, made["name"])
+    if name == "auth":
+        variables = for_auth(variables)
     if compose.has_proxy(entry):
         # `tasks.` stands for the addresses of all replicas, whatever their number.
         variables |= {"REPLICAS": f"tasks.{name}:{PORT}", "SHUTDOWN_DRAIN": str(DRAIN)}

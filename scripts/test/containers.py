@@ -23,6 +23,12 @@ def inspect(service: str) -> dict:
     return json.loads(run(["docker", "inspect", container]).stdout)[0]
 
 
+def started() -> dict[str, tuple[str, str]]:
+    """Which container each service has, and since when it runs: the same again if nobody was disturbed."""
+    states = {service: inspect(service) for service in SERVICES}
+    return {service: (state["Id"], state["State"]["StartedAt"]) for service, state in states.items()}
+
+
 def hardened() -> None:
     for service in SERVICES:
         container = inspect(service)

@@ -72,6 +72,7 @@ class Stack:
             "COMPOSE_ENV_FILES": str(place / "env"),
             "COMPOSE_FILE": f"{ROOT / 'docker-compose.yml'}:{ROOT / 'scripts/test/stack.yml'}",
             "STACK_ADDED": str(place / "added"),
+            "CONFIG_DIR": str(place / "config"),
             "BACKUP_DIR": str(place / "backups"),
             "SECRETS_DIR": str(place / "secrets"),
             **switched(MCP, on=True),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
 import secrets
+import threading
 import urllib.parse
 from typing import NamedTuple
 
@@ -106,6 +108,36 @@ def call(port: int, service: str, password: str) -> str:
     assert expected in answer, f"{service}: {answer}"
     session.close()
     return grant.access
+
+
+class Caller(threading.Thread):
+    """Calls a service all the time, for as long as the block lasts; what went wrong is said at its end."""
+
+    def __init__(self, port: int, service: str, password: str) -> None:
+        super().__init__(daemon=True)
+        self.session = Session(port, service, sign_in(port, service, password).access)
+        self.ending = threading.Event()
+        self.answered = 0
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        while not self.ending.is_set():
+            try:
+                self.session.request("tools/list", {})
+                self.answered += 1
+            except (AssertionError, OSError, http.client.HTTPException) as error:
+                self.failures.append(str(error))
+
+    def __enter__(self) -> Caller:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ending.set()
+        self.join()
+        self.session.close()
+        assert not self.failures, f"{len(self.failures)} of {self.answered + len(self.failures)} calls failed: {self.failures[0]}"
+        assert self.answered, "no call was made"
 
 
 def each_opens_its_own(port: int, tokens: dict[str, str]) -> None:

@@ -60,16 +60,24 @@ def restarted(stack: Stack, *names: str) -> None:
 
 
 def added_and_removed(stack: Stack) -> None:
-    """A new server in one line: reachable when `just add` returns, guarded like the others, gone after `just remove`."""
-    stack.just("add", "notes", "--volume", "--env", "MEMORY_FILE_PATH=/data/memory.jsonl", "--", "npx", "-y", "@modelcontextprotocol/server-memory@2026.8.31")
+    """A new server in one line: reachable when `just add` returns, guarded like the others, gone after `just remove`. Nobody else notices."""
     services.CALLS["mcp-notes"] = services.CALLS["mcp-memory"]
-    services.call(stack.port, "mcp-notes", stack.password)
+    before = containers.started()
+    with services.Caller(stack.port, "mcp-echo", stack.password):
+        stack.just("add", "notes", "--volume", "--env", "MEMORY_FILE_PATH=/data/memory.jsonl", "--", "npx", "-y", "@modelcontextprotocol/server-memory@2026.8.31")
+        services.call(stack.port, "mcp-notes", stack.password)
+        adding_again_is_refused(stack)
+        stack.just("remove", "notes")
+    assert containers.started() == before, "a container was made anew"
+    assert "mcp-notes" not in stack.compose("ps", "--all")
+    assert "mcp-notes" not in (Path(stack.environment["CONFIG_DIR"]) / "services").read_text()
+    run(["docker", "volume", "rm", f"{PROJECT}_mcp-notes"])
+
+
+def adding_again_is_refused(stack: Stack) -> None:
     for arguments, said in ((("add", "notes", "--", "npx", "x"), "is there already"), (("add", "Notes!", "--", "npx", "x"), "cannot be part of a host name"),
                             (("add", "other", "--", "my-server"), "--image")):
         refusals.refused(stack, arguments, {}, said)
-    stack.just("remove", "notes")
-    assert "mcp-notes" not in stack.compose("ps", "--all")
-    run(["docker", "volume", "rm", f"{PROJECT}_mcp-notes"])
 
 
 def neighbours_are_strangers(stack: Stack) -> None:
