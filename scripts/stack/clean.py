@@ -8,21 +8,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 
-from compose import ROOT, StackError, command, configuration, environment, run
+from compose import ROOT, command, configuration, environment, run, start
+from make_secrets import PLACE
 
 
 def main(arguments: list[str]) -> int:
     name = configuration()["name"]
-    place = ROOT / (os.environ.get("SECRETS_DIR") or ".secrets")
     if "--yes" not in arguments:
-        print(f"This deletes the stack {name}: every registration and sign-in, the certificates, the volumes of MCP servers, its images, and {place}.")
+        print(f"This deletes the stack {name}: every registration and sign-in, the certificates, the volumes of MCP servers, its images, and {PLACE}.")
         print("Take a backup first if any of it is worth something (just backup). Backups stay, but they can only be put back with a copy of "
-              f"{place / 'gateway_jwt_secret'}: copy it to another place, and later: just restore --secret COPY --clear")
+              f"{PLACE / 'gateway_jwt_secret'}: copy it to another place, and later: just restore --secret COPY --clear")
         try:
             answer = input(f"Type {name} to go on: ")
         except EOFError:
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> int:
     status = subprocess.run(full, cwd=ROOT, env=environment(), check=False).returncode
     if status != 0:
         return status
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(PLACE, ignore_errors=True)
     # Those that are built here; Compose itself deletes either only images without a name, or also Traefik's and Redis's.
     ours = sorted({service["image"] for service in configuration()["services"].values() if "build" in service})
     present = [image for image in ours if run(["docker", "image", "inspect", image]).returncode == 0]
@@ -42,9 +41,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except StackError as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\njust: nothing was deleted")
+    start(main, interrupted="nothing was deleted")

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PLACE = ROOT / (os.environ.get("SECRETS_DIR") or ".secrets")
 # File, variable, and whether it can be generated: the secrets of an identity provider come from there.
 FILES = (
     ("gateway_jwt_secret", "GATEWAY_JWT_SECRET", True),
@@ -37,6 +36,10 @@ def settings() -> dict[str, str]:
             quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
             found[name.strip()] = value[1:-1] if quoted else value.split(" #")[0].rstrip()
     return found | {name: value for name, value in os.environ.items() if value}
+
+
+# As docker-compose.yml, which also knows what .env says.
+PLACE = ROOT / (settings().get("SECRETS_DIR") or ".secrets")
 
 
 def write(name: str, value: str) -> None:

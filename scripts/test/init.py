@@ -117,6 +117,11 @@ def without_terminal(place: Path) -> None:
         found = settings(there)
         assert (found["DOMAIN"], found["MY_OWN"], found["ACME_EMAIL"]) == ("example.org", "line", "me@example.com"), found
         assert sealed == {name: (there / ".secrets" / name).read_text() for name in sealed}, "a secret was made anew"
+        # Where .env says that they are, which is where Compose looks for them.
+        with (there / ".env").open("a") as file:
+            file.write("SECRETS_DIR=elsewhere\n")
+        done = init(DOMAIN="example.org", GITHUB_CLIENT_SECRET="f" * 40)
+        assert done.returncode == 0 and (there / "elsewhere" / "redis_password").exists(), done.stdout + done.stderr
 
 
 def with_openid(place: Path) -> None:
