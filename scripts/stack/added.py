@@ -17,7 +17,7 @@ import json
 import re
 import sys
 
-from compose import ADDED, ROOT, StackError, configuration, mcp_services
+from compose import ADDED, ROOT, StackError, configuration, mcp_services, start
 
 # A label of DNS, short enough for `mcp-` in front of it (RFC 1035 section 2.3.4).
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
@@ -54,7 +54,10 @@ def service(name: str, options: argparse.Namespace) -> dict:
     base = {"node": "${NODE_IMAGE:-node:22-bookworm-slim}", "python": "${PYTHON_IMAGE:-python:3.12-slim-bookworm}"}.get(kind, options.image)
     if options.apt:
         install["APT_PACKAGES"] = options.apt
+    shared = configuration()["services"]["mcp-fetch"]
     environment = {
+        # What .env says for every server: limits of sessions, logs.
+        **{variable: f"${{{variable}:-}}" for variable in shared["environment"]},
         "ALLOWED_HOSTS": "*.${DOMAIN}",
         "ALLOWED_ORIGINS": "${MCP_CORS_ORIGINS:-}",
         "REQUIRE_IDENTITY": "true",
@@ -70,7 +73,6 @@ def service(name: str, options: argparse.Namespace) -> dict:
             names.append(variable)
             environment[variable] = value.replace("$", "$$") if assigned else f"${{{variable}:-}}"
         environment["MCP_ENV"] = ",".join(names)
-    shared = configuration()["services"]["mcp-fetch"]
     same = ("restart", "init", "read_only", "cap_drop", "security_opt", "logging", "tmpfs", "mem_limit", "pids_limit", "stop_grace_period")
     made = {
         **{key: shared[key] for key in same if key in shared},
@@ -151,7 +153,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except StackError as error:
-        sys.exit(f"just: {error}")
+    start(main)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 
 import check
-from compose import ROOT, StackError, check_name, command, config_directory, configuration, container, enabled, environment, run, tell_auth
+from compose import ROOT, StackError, check_name, command, config_directory, configuration, container, enabled, environment, mcp_services, run, start, switch, tell_auth
 
 # Seconds; Traefik gathers changes for two of them.
 ROUTES_WITHIN = 20
@@ -33,6 +33,13 @@ def named(arguments: list[str]) -> Iterator[str]:
         for before, word in zip(arguments, arguments[1:]):
             if not word.startswith("-") and (before in ALONE or not before.startswith("-")):
                 yield word
+
+
+def check_enabled(services: list[str]) -> None:
+    """One that is turned off would start, and nobody could use it: auth is told of those that are on."""
+    for name in services:
+        if mcp_services().get(name) is False:
+            raise StackError(f"{name} is turned off; set {switch(name)}=true in .env, then `just up`")
 
 
 def wants_images(arguments: list[str]) -> bool:
@@ -95,6 +102,8 @@ def main(arguments: list[str]) -> int:
     services = list(named(arguments))
     for service in services:
         check_name(service)
+    if arguments[0] == "up" and "--no-start" not in arguments:
+        check_enabled(services)
     if arguments[0] == "up" and not services:
         look_before_start()
     if wants_images(arguments):
@@ -112,9 +121,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except StackError as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

@@ -23,6 +23,12 @@ def inspect(service: str) -> dict:
     return json.loads(run(["docker", "inspect", container]).stdout)[0]
 
 
+def variables(service: str) -> dict[str, str]:
+    """The environment that Compose gave a service, without what every image has."""
+    entries = (entry.partition("=") for entry in inspect(service)["Config"]["Env"])
+    return {name: value for name, _, value in entries if name not in ("PATH", "HOME")}
+
+
 def started() -> dict[str, tuple[str, str]]:
     """Which container each service has, and since when it runs: the same again if nobody was disturbed."""
     states = {service: inspect(service) for service in SERVICES}

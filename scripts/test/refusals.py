@@ -23,6 +23,7 @@ WRONG: tuple[tuple[tuple[str, ...], dict[str, str], str], ...] = (
     (("up", "nosuch"), {}, "nosuch is no service of the stack; there are auth, "),
     (("build", "nosuch"), {}, "nosuch is no service of the stack"),
     (("restart", "time"), {}, "time is called mcp-time here"),
+    (("up", "mcp-filesystem"), {}, "mcp-filesystem is turned off; set MCP_FILESYSTEM_ENABLED=true in .env"),
     (("logs", "nosuch", "--since", "10m"), {}, "nosuch is no service of the stack"),
     (("exec", "nosuch", "ls"), {}, "nosuch is no service of the stack"),
     (("exec", "auth"), {}, "just exec SERVICE COMMAND"),

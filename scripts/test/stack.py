@@ -66,6 +66,8 @@ def added_and_removed(stack: Stack) -> None:
     with services.Caller(stack.port, "mcp-echo", stack.password):
         stack.just("add", "notes", "--volume", "--env", "MEMORY_FILE_PATH=/data/memory.jsonl", "--", "npx", "-y", "@modelcontextprotocol/server-memory@2026.8.31")
         services.call(stack.port, "mcp-notes", stack.password)
+        added, shared = (containers.variables(service) for service in ("mcp-notes", "mcp-echo"))
+        assert shared.items() <= added.items(), f"an added server gets other settings: {shared.items() - added.items()}"
         adding_again_is_refused(stack)
         stack.just("remove", "notes")
     assert containers.started() == before, "a container was made anew"
