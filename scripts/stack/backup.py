@@ -19,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compose import ROOT, StackError, command, environment, run, tell_auth
+from compose import ROOT, StackError, command, environment, run, start, tell_auth
 from make_secrets import PLACE as SECRETS
 from make_secrets import write_mounted
 
@@ -126,9 +126,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (StackError, OSError) as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

@@ -15,13 +15,12 @@ import io
 import json
 import os
 import re
-import sys
 import tarfile
 from pathlib import Path
 
 import check
 import version
-from compose import ROOT, StackError, command, configuration, environment, run
+from compose import ROOT, StackError, command, configuration, environment, run, start
 from make_secrets import settings
 
 # A setting is a secret if its name says so; the names of services and files are none.
@@ -104,9 +103,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except (StackError, OSError) as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

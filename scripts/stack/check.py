@@ -15,14 +15,12 @@ import json
 import re
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import init
 import make_secrets
-from compose import StackError, auth_settings, command, configuration, container, domain, enabled, environment, has_proxy, mcp_services, run, switch, url
+from compose import StackError, auth_settings, command, configuration, container, domain, enabled, environment, has_proxy, mcp_services, run, start, switch, url
 from inside import in_toolbox_quietly
 
 GUARD = "mcp-guard"
@@ -293,9 +291,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except StackError as error:
-        sys.exit(f"just: {error}")
-    except (KeyboardInterrupt, subprocess.SubprocessError):
-        sys.exit(130)
+    start(main)

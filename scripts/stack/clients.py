@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import urllib.parse
 
-from compose import StackError, enabled, url
+from compose import StackError, enabled, start, url
 
 
 def lines(name: str) -> str:
@@ -42,7 +41,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except StackError as error:
-        sys.exit(f"just: {error}")
+    start(main)

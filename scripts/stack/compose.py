@@ -11,7 +11,10 @@ import json
 import os
 import re
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Files of `just add`, one per server.
@@ -22,6 +25,16 @@ MOUNTED = "/etc/mcp-gateway"
 
 class StackError(Exception):
     """One line for a person: what is wrong and what to do."""
+
+
+def start(main: Callable[[list[str]], int | None], interrupted: str = "") -> NoReturn:
+    """Runs a script: its exit status is what `main` returns, and what is wrong is one line. `interrupted` is said at Ctrl-C."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (StackError, OSError) as error:
+        sys.exit(f"just: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"\njust: {interrupted}" if interrupted else 130)
 
 
 def files() -> list[Path]:

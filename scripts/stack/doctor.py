@@ -8,9 +8,8 @@ it is told to connect to Traefik; else --connect does the same where the machine
 from __future__ import annotations
 
 import json
-import sys
 
-from compose import StackError, configuration, container, domain, run
+from compose import configuration, container, domain, run, start
 from inside import in_service
 
 
@@ -27,7 +26,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except StackError as error:
-        sys.exit(f"just: {error}")
+    start(main)

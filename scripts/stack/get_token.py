@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import loopback
-from compose import StackError, enabled, url
+from compose import StackError, enabled, start, url
 from make_secrets import settings
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -233,14 +233,14 @@ def resource_of(options: argparse.Namespace) -> str:
     return f"{url(name)}/mcp"
 
 
-def main() -> None:
+def print_token(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="just token", description="Print an access token for one MCP service.")
     parser.add_argument("service", nargs="?", help="such as fetch [default: mcp-fetch, or the first that is enabled]")
     parser.add_argument("--url", help="a service of a gateway elsewhere, such as https://mcp-fetch.example.com/mcp")
     parser.add_argument("--json", action="store_true", help="the whole answer: access_token, expires_in, scope, resource")
     parser.add_argument("--no-ask", action="store_true", help="fail instead of waiting for a person, for cron")
     parser.add_argument("--forget", action="store_true", help="end the grant, and keep nothing")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.service and options.url:
         parser.error("either SERVICE or --url")
     server, kept = Server(resource_of(options)), Kept()
@@ -258,12 +258,12 @@ def main() -> None:
         print(granted["access_token"])
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
     try:
-        main()
-    except (StackError, OSError) as error:
-        sys.exit(f"just: {error}")
+        print_token(arguments)
     except KeyError as error:
-        sys.exit(f"just: the server's answer lacks {error}")
-    except KeyboardInterrupt:
-        sys.exit("\njust: nobody was waited for")
+        raise StackError(f"the server's answer lacks {error}") from None
+
+
+if __name__ == "__main__":
+    start(main, interrupted="nobody was waited for")

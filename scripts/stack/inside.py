@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compose import ROOT, StackError, configuration, container, run
+from compose import ROOT, StackError, configuration, container, run, start
 from make_secrets import settings
 
 # What it is made from, when TOOLBOX_IMAGE does not say.
@@ -123,9 +123,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except StackError as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

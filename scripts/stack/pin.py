@@ -13,7 +13,7 @@ import re
 import sys
 
 import inside
-from compose import ROOT, StackError, run
+from compose import ROOT, StackError, run, start
 from init import write
 from make_secrets import settings
 
@@ -50,9 +50,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except (StackError, OSError) as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\njust: nothing was written")
+    start(main, interrupted="nothing was written")

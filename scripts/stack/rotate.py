@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compose import ROOT, StackError, command, container, environment, run, tell_auth
+from compose import ROOT, StackError, command, container, environment, run, start, tell_auth
 from make_secrets import PLACE, settings, write_mounted
 
 
@@ -47,7 +47,7 @@ def roll_auth() -> None:
     compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", "--scale", "auth=1", "auth")
 
 
-def main() -> int:
+def main(_: list[str]) -> int:
     fixed = [name for name in ("GATEWAY_JWT_SECRET", "REDIS_PASSWORD") if settings().get(name)]
     if fixed:
         raise StackError(f"{' and '.join(fixed)} stand in .env or the environment; remove them there (their values are in {PLACE}), then run this again")
@@ -72,9 +72,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (StackError, OSError) as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\njust: interrupted; run it again")
+    start(main, interrupted="interrupted; run it again")

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import compose
-from compose import StackError
+from compose import StackError, start
 
 # What the two formats share; everything else is dropped or spelled anew below.
 SAME = ("image", "command", "entrypoint", "environment", "cap_add", "cap_drop", "read_only", "init", "user", "tmpfs", "healthcheck", "logging",
@@ -264,9 +264,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except StackError as error:
-        sys.exit(f"just: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

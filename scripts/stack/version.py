@@ -6,7 +6,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from compose import ROOT, StackError, command, configuration, environment, run
+from compose import ROOT, command, configuration, environment, run, start
 
 
 def first_line(arguments: list[str], **more: object) -> str:
@@ -32,8 +32,9 @@ def text() -> str:
     return "\n".join(lines) + "\n"
 
 
+def main(_: list[str]) -> None:
+    sys.stdout.write(text())
+
+
 if __name__ == "__main__":
-    try:
-        sys.stdout.write(text())
-    except StackError as error:
-        sys.exit(f"just: {error}")
+    start(main)
