@@ -6,7 +6,8 @@
     swarm.py down       ends the stack; volumes stay
 
 Compose reads the files and .env as ever; what Swarm spells in another way is spelled so here: labels belong to the service, limits stand under
-`deploy`, there are no profiles, secrets never change (a changed one has another name), and nothing waits for anything else at the start.
+`deploy`, there are no profiles, secrets never change (a changed one has another name), nothing waits for anything else at the start, and a directory of
+this machine is on no other: auth gets gateway.toml as a configuration of Swarm's, which never changes either.
 How many of each run say AUTH_REPLICAS and MCP_REPLICAS in .env, or `deploy: {replicas: 3}` of a service in docker-compose.override.yml.
 """
 
@@ -33,6 +34,8 @@ WITHIN = 300
 # Where what is kept on a disk is: volumes of Swarm belong to one machine.
 STATE = "mcp-gateway.state"
 PORT = "3000"
+# What Swarm calls gateway.toml.
+RULES = "gateway_toml"
 
 
 def docker(*arguments: str) -> str:
@@ -81,7 +84,18 @@ def is_pinned(name: str, service: dict) -> bool:
 
 
 def has_state(service: dict) -> bool:
-    return any(volume.get("type") == "volume" for volume in service.get("volumes") or [])
+    """Something that is on one machine only: a volume, or a directory that is mounted."""
+    return any(volume.get("type") in ("volume", "bind") for volume in mounted(service))
+
+
+def mounted(service: dict) -> list[dict]:
+    """What is on a disk. The directory of auth's configuration is not: Swarm brings the file in it to every machine."""
+    return [volume for volume in service.get("volumes") or [] if volume.get("target") != compose.MOUNTED]
+
+
+def rules() -> Path:
+    """The rules per service, if there are any."""
+    return compose.config_directory() / "gateway.toml"
 
 
 def present(env: dict[str, str | None], empty: set[str]) -> dict[str, str]:
@@ -125,7 +139,9 @@ def service(name: str, made: dict, empty: set[str]) -> dict:
     out["environment"] = variables
     out["networks"] = sorted(entry.get("networks") or {})
     out["secrets"] = [secret["source"] for secret in entry.get("secrets") or [] if secret["source"] not in empty]
-    out["volumes"] = [mount(volume) for volume in entry.get("volumes") or []]
+    out["volumes"] = [mount(volume) for volume in mounted(entry)]
+    if name == "auth" and rules().exists():
+        out["configs"] = [{"source": RULES, "target": f"{compose.MOUNTED}/gateway.toml"}]
     if entry.get("shm_size"):
         out["volumes"].append({"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": int(entry["shm_size"])}})
     # The mesh of Swarm would hide from which address a client comes.
@@ -166,8 +182,7 @@ def stack_file(made: dict) -> dict:
     """What `docker stack deploy` is given."""
     stack = made["name"]
     secrets = {name: Path(entry["file"]) for name, entry in (made.get("secrets") or {}).items()}
-    contents = {name: path.read_bytes() for name, path in secrets.items()}
-    empty = {name for name, content in contents.items() if not content.strip()}
+    empty = {name for name, file in secrets.items() if not file.read_bytes().strip()}
     services = {name: service(name, made, empty) for name in made["services"]}
     used = {source for entry in services.values() for source in entry.get("secrets", [])}
     return {
@@ -176,9 +191,14 @@ def stack_file(made: dict) -> dict:
         "networks": {name: {"driver": "overlay", "name": entry.get("name", f"{stack}_{name}"), "internal": bool(entry.get("internal"))}
                      for name, entry in made["networks"].items()},
         "volumes": {name: {} for name in made.get("volumes") or {}},
-        "secrets": {name: {"file": str(secrets[name]), "name": f"{stack}_{name}_{hashlib.sha256(contents[name]).hexdigest()[:12]}"}
-                    for name in sorted(used)},
+        "secrets": {name: unchanging(stack, name, secrets[name]) for name in sorted(used)},
+        "configs": {RULES: unchanging(stack, RULES, rules())} if rules().exists() else {},
     }
+
+
+def unchanging(stack: str, name: str, file: Path) -> dict[str, str]:
+    """A secret or a configuration, named after what is in it: what changes gets another name."""
+    return {"file": str(file), "name": f"{stack}_{name}_{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"}
 
 
 def check_swarm(has_registry: bool) -> None:

@@ -86,6 +86,22 @@ def deployed(swarm: Swarm) -> None:
     assert counts == {"traefik": "1/1", "redis": "1/1", "auth": "2/2", SERVICE: "2/2", "mcp-fetchs": "1/1"}, counts
 
 
+def runs_on_any_machine(swarm: Swarm) -> None:
+    """What may run on another machine has nothing of this one; the rules of auth come along."""
+    file = Path(swarm.environment["CONFIG_DIR"]) / "gateway.toml"
+    file.write_text("[services.mcp-echo]\naccess_token_lifetime = 900\n")
+    try:
+        stack = json.loads(swarm.just("file"))
+    finally:
+        file.unlink()
+    elsewhere = {name: service for name, service in stack["services"].items() if not service["deploy"].get("placement")}
+    assert {"auth", SERVICE} <= elsewhere.keys(), elsewhere.keys()
+    mounted = {name: service["volumes"] for name, service in elsewhere.items() if service.get("volumes")}
+    assert not mounted, mounted
+    given = [stack["configs"][entry["source"]]["file"] for entry in elsewhere["auth"]["configs"]]
+    assert given == [str(file)], given
+
+
 def routed(swarm: Swarm) -> None:
     """Traefik looks for services a moment after they are there."""
     deadline = time.monotonic() + WITHIN
@@ -141,6 +157,7 @@ def rolled(swarm: Swarm, token: str) -> None:
 
 def checks(environment: dict[str, str], password: str, done) -> None:
     swarm = Swarm(environment, password)
+    done.check("just swarm file: nothing of this machine on others", runs_on_any_machine, swarm)
     with swarm:
         if not done.check("just swarm: two of auth, two of an MCP server", deployed, swarm) or not done.check("the swarm's routes are there", routed, swarm):
             print(run(["docker", "stack", "ps", "--no-trunc", PROJECT], check=False), flush=True)
