@@ -153,8 +153,7 @@ build *arguments: _docker _secrets
 [group('run')]
 [no-exit-message]
 pull: _docker
-    @{{ compose }} pull --ignore-buildable
-    @{{ compose }} build --pull
+    @python3 scripts/stack/pull.py
 
 # Pin the base images to what their tags mean now, as digests in .env
 [group('run')]

@@ -63,7 +63,7 @@ def build_proxy_first(arguments: list[str]) -> None:
     """The images of the MCP servers copy mcp-proxy from its image, so that one has to be there before them."""
     image = configuration()["services"]["mcp-proxy"]["image"]
     if arguments[0] == "build" or "--build" in arguments or run(["docker", "image", "inspect", image]).returncode != 0:
-        flags = [argument for argument in arguments[1:] if argument in ("--no-cache", "--pull", "--quiet", "-q")] if arguments[0] == "build" else []
+        flags = [argument for argument in arguments[1:] if argument in ("--no-cache", "--quiet", "-q")] if arguments[0] == "build" else []
         status = subprocess.run(command("build", *flags, "mcp-proxy"), cwd=ROOT, env=environment(), check=False).returncode
         if status != 0:
             raise StackError("the image of mcp-proxy was not built; the reason stands above")
@@ -107,6 +107,8 @@ def main(arguments: list[str]) -> int:
     if arguments[0] == "up" and not services:
         look_before_start()
     if wants_images(arguments):
+        if "--pull" in arguments:
+            raise StackError("--pull would ask a registry for mcp-proxy, which is made here; `just pull` gets newer base images and builds on them")
         build_proxy_first(arguments)
     if arguments[0] == "up" and "--no-start" not in arguments:
         tell_auth()

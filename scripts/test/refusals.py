@@ -21,6 +21,7 @@ WRONG: tuple[tuple[tuple[str, ...], dict[str, str], str], ...] = (
     (("up",), {"MCP_TIME_ENABLED": "maybe"}, "MCP_TIME_ENABLED=maybe is neither true nor false"),
     (("check-env",), {"MCP_TIEM_ENABLED": "true"}, "WRONG MCP_TIEM_ENABLED: there is no MCP server of this name"),
     (("up", "nosuch"), {}, "nosuch is no service of the stack; there are auth, "),
+    (("build", "--pull"), {}, "`just pull` gets newer base images"),
     (("build", "nosuch"), {}, "nosuch is no service of the stack"),
     (("restart", "time"), {}, "time is called mcp-time here"),
     (("up", "mcp-filesystem"), {}, "mcp-filesystem is turned off; set MCP_FILESYSTEM_ENABLED=true in .env"),

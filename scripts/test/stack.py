@@ -32,6 +32,7 @@ import labels
 import leftovers
 import old_names
 import pin
+import pull
 import recovery
 import refusals
 import services
@@ -146,6 +147,7 @@ def guide_of_operators(stack: Stack, done: Checks) -> None:
 def checks(stack: Stack, done: Checks, place: Path) -> None:
     done.check("labels say what traefik/dynamic says", labels.compare, stack.compose("--profile", "*", "config", "--format", "json"))
     done.check("just pin", pin.tags_become_digests, place)
+    done.check("just pull", pull.bases_are_pulled_and_ours_are_not, place)
     done.check("every old name is tried and explained", old_names.documented, stack.just)
     done.check("just up without .env", refusals.without_env, place)
     done.check("just init without a terminal", init.without_terminal, place)
