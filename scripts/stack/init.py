@@ -135,23 +135,28 @@ def check_dns(name: str) -> None:
     """Do the hosts lead to this machine?"""
     if name == "localhost":
         return
-    ours, unknown = addresses_of_this_machine(), []
+    unknown = []
     for host in (f"auth.{name}", f"mcp-fetch.{name}"):
         try:
             found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)}
         except OSError:
             unknown.append(host)
             continue
-        if not found & ours:
+        if not any(map(is_ours, found)):
             warn(f"{host} leads to {', '.join(sorted(found))}, which is none of this machine's own addresses; that is right behind a router or load balancer that forwards 80 and 443")
     if unknown:
         verb = "has" if len(unknown) == 1 else "have"
         warn(f"{' and '.join(unknown)} {verb} no address yet; point them (or *.{name}) at this machine before the stack starts")
 
 
-def addresses_of_this_machine() -> set[str]:
-    found = subprocess.run(["hostname", "-I"], text=True, capture_output=True, check=False).stdout.split()
-    return {*found, "127.0.0.1", "::1"}
+def is_ours(address: str) -> bool:
+    """Only an address of this machine can be bound to, on every system."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def check_ports() -> None:
