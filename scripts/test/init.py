@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import os
 import pty
@@ -11,11 +10,12 @@ import select
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
+
+import playing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 APP = {"client_id": "Ov23liTestTestTest00", "client_secret": "0123456789abcdef0123456789abcdef01234567"}
@@ -25,49 +25,26 @@ PATIENCE = 30.0
 @contextlib.contextmanager
 def github() -> Iterator[str]:
     """Answers as GitHub does: a wrong code for the right app, wrong credentials for any other."""
-    class Token(http.server.BaseHTTPRequestHandler):
+    class Token(playing.Quiet):
         def do_POST(self) -> None:
             form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
             known = self.path == "/login/oauth/access_token" and all(form.get(name) == value for name, value in APP.items())
-            body = json.dumps({"error": "bad_verification_code" if known else "incorrect_client_credentials"}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200, json.dumps({"error": "bad_verification_code" if known else "incorrect_client_credentials"}).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Token)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with playing.serving(Token) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
 def issuer() -> Iterator[str]:
     """Says who it is, as a provider of OpenID Connect does."""
-    class Discovery(http.server.BaseHTTPRequestHandler):
+    class Discovery(playing.Quiet):
         def do_GET(self) -> None:
             body = json.dumps({"issuer": f"http://127.0.0.1:{self.server.server_port}/realms/main"}).encode()
-            self.send_response(200 if self.path == "/realms/main/.well-known/openid-configuration" else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200 if self.path == "/realms/main/.well-known/openid-configuration" else 404, body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Discovery)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/realms/main"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with playing.serving(Discovery) as port:
+        yield f"http://127.0.0.1:{port}/realms/main"
 
 
 def copy(place: Path) -> Path:

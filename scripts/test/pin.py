@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.server
 import json
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import init
+import playing
 
 INDEX = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}).encode()
 DIGEST = f"sha256:{hashlib.sha256(INDEX).hexdigest()}"
@@ -24,29 +23,15 @@ NAMES = ("TRAEFIK", "REDIS", "RUST", "RUNTIME", "PYTHON", "NODE", "TOOLBOX")
 @contextlib.contextmanager
 def registry() -> Iterator[str]:
     """Knows the tag 1 of every image (the part of the OCI distribution specification that resolves a tag)."""
-    class Manifests(http.server.BaseHTTPRequestHandler):
+    class Manifests(playing.Quiet):
         def do_GET(self) -> None:
             there = bool(re.fullmatch(rf"/v2/|/v2/[a-z]+/manifests/(1|{DIGEST})", self.path))
-            self.send_response(200 if there else 404)
-            self.send_header("Docker-Content-Digest", DIGEST)
-            self.send_header("Content-Type", "application/vnd.oci.image.index.v1+json")
-            self.send_header("Content-Length", str(len(INDEX) if there else 0))
-            self.end_headers()
-            if there and self.command == "GET":
-                self.wfile.write(INDEX)
+            self.answer(200 if there else 404, INDEX if there else b"", Docker_Content_Digest=DIGEST, Content_Type="application/vnd.oci.image.index.v1+json")
 
         do_HEAD = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Manifests)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with playing.serving(Manifests) as port:
+        yield f"127.0.0.1:{port}"
 
 
 def tags_become_digests(place: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import os
 import secrets
@@ -14,6 +13,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+import playing
 from browser import Browser, ask
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -63,26 +63,15 @@ def page(address: str) -> Iterator[tuple[str, str]]:
     """Serves one page to the containers; yields its URL and a text that only it has."""
     text = f"the page says {secrets.token_hex(8)}"
 
-    class Page(http.server.BaseHTTPRequestHandler):
+    class Page(playing.Quiet):
         def do_GET(self) -> None:
-            there = self.path == "/page"
-            body = f"<html><body><p>{text}</p></body></html>".encode() if there else b""
-            self.send_response(200 if there else 404)  # No robots.txt: everything may be fetched.
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            if self.path == "/page":
+                self.answer(200, f"<html><body><p>{text}</p></body></html>".encode(), Content_Type="text/html")
+            else:
+                self.answer(404)  # No robots.txt: everything may be fetched.
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer((address, 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://{address}:{server.server_port}/page", text
-    finally:
-        server.shutdown()
-        server.server_close()
+    with playing.serving(Page, address) as port:
+        yield f"http://{address}:{port}/page", text
 
 
 class Client:
