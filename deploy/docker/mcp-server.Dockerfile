@@ -1,6 +1,6 @@
 # Any stdio MCP server behind mcp-proxy: a base image, what is installed into it, and the command of the service.
 #
-#   docker build -f deploy/docker/mcp-proxy.Dockerfile -t mcp-gateway/mcp-proxy .
+#   docker build -f deploy/docker/gateway.Dockerfile --target mcp-proxy -t mcp-gateway/mcp-proxy .
 #   docker build -f deploy/docker/mcp-server.Dockerfile --build-arg PYTHON_PACKAGES=mcp-server-time -t mcp-time .
 #   docker run mcp-time mcp-server-time
 ARG BASE_IMAGE=python:3.12-slim-bookworm
