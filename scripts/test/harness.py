@@ -100,13 +100,15 @@ class Stack:
             return False
         PREBUILT.mkdir(exist_ok=True)
         shutil.copy2(self.binaries / "mcp-auth", PREBUILT / "mcp-auth")
-        # mcp-proxy has to run in any image, also in one that holds nothing else.
-        target = f"{platform.machine()}-unknown-linux-gnu"
+        # mcp-proxy has to run in any image, also in one that holds nothing else: linked as for the images, with the libraries that are there already.
         print("stack: building mcp-proxy with its C library inside", flush=True)
-        run(["cargo", "build", "--quiet", "--locked", "--target", target, "--package", "mcp-proxy", "--package", "mcp-echo"],
-            env={**os.environ, "RUSTFLAGS": "-C target-feature=+crt-static"})
-        for program in ("mcp-proxy", "mcp-echo"):
-            shutil.copy2(self.binaries.parent / target / "debug" / program, PREBUILT / program)
+        programs = ("mcp-proxy", "mcp-echo")
+        # A cache of compilations knows rustc, not what we put in front of it.
+        environment = {name: value for name, value in os.environ.items() if name != "RUSTC_WRAPPER"}
+        run(["cargo", "build", "--quiet", "--locked", "--workspace", *(part for program in programs for part in ("--bin", program))],
+            env=environment | {"RUSTC_WORKSPACE_WRAPPER": str(ROOT / "deploy" / "docker" / "rustc.sh")})
+        for program in programs:
+            shutil.copy2(self.binaries / program, PREBUILT / program)
         return True
 
     def just(self, *arguments: str) -> str:
