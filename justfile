@@ -176,7 +176,6 @@ add *arguments: _docker _secrets
 [positional-arguments]
 remove name: _docker
     @service=$(python3 scripts/stack/added.py find "$1") && {{ compose }} rm --stop --force "$service" && python3 scripts/stack/added.py remove "$service"
-    @{{ compose }} up --detach --wait --no-recreate
 
 # The line with which each MCP client gets a service: just mcp-add [NAME]
 [group('run')]

@@ -3,7 +3,7 @@
 
     added.py add NAME [--image IMAGE] [--env NAME=VALUE]... [--apt PACKAGES] [--volume] [--disabled] -- COMMAND...
     added.py find NAME          the name of the service, if it was added
-    added.py remove NAME
+    added.py remove NAME        and auth forgets it
 
 `add` writes compose.d/mcp-NAME.yml: an image with the server and mcp-proxy, the labels of its route and its guard. What has to be
 installed follows from the command: `npx PACKAGE` is a Node package, `uvx PACKAGE` a Python one, anything else must be in --image
@@ -17,7 +17,7 @@ import json
 import re
 import sys
 
-from compose import ADDED, ROOT, StackError, configuration, mcp_services, start
+from compose import ADDED, ROOT, StackError, configuration, mcp_services, start, tell_auth
 
 # A label of DNS, short enough for `mcp-` in front of it (RFC 1035 section 2.3.4).
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
@@ -150,6 +150,7 @@ def main(arguments: list[str]) -> None:
         print(find(options.name))
     else:
         (ADDED / f"{find(options.name)}.yml").unlink()
+        tell_auth()
 
 
 if __name__ == "__main__":
