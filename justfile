@@ -327,6 +327,7 @@ clean-all *flags: _docker
 
 [no-exit-message]
 _docker:
+    @python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' || { echo 'just: Python 3.9 or newer is needed; put a newer python3 first on the PATH' >&2; exit 1; }
     @docker compose version >/dev/null 2>&1 || { echo 'just: Docker with Compose v2 is not installed; see https://docs.docker.com/engine/install/ (./justw dev needs no Docker)' >&2; exit 1; }
     @docker info >/dev/null 2>&1 || { echo 'just: the Docker engine does not answer; start it (systemctl start docker) or join the docker group' >&2; exit 1; }
 

@@ -113,15 +113,14 @@ def compose(*arguments: str, quiet: bool = True) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    match arguments:
-        case ["save"]:
-            save()
-        case ["list"]:
-            show()
-        case ["restore", *rest]:
-            return restore(rest)
-        case _:
-            raise StackError("backup.py save | list | restore [FILE] [--secret FILE] [--clear] [--dry-run]")
+    if arguments == ["save"]:
+        save()
+    elif arguments == ["list"]:
+        show()
+    elif arguments[:1] == ["restore"]:
+        return restore(arguments[1:])
+    else:
+        raise StackError("backup.py save | list | restore [FILE] [--secret FILE] [--clear] [--dry-run]")
     return 0
 
 

@@ -114,11 +114,10 @@ def shell(service: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    match arguments:
-        case ["exec", service, _, *_]:
-            return execute(service, arguments[2:])
-        case ["shell", service]:
-            return shell(service)
+    if arguments[:1] == ["exec"] and len(arguments) > 2:
+        return execute(arguments[1], arguments[2:])
+    if arguments[:1] == ["shell"] and len(arguments) == 2:
+        return shell(arguments[1])
     raise StackError("write it as: just exec SERVICE COMMAND..., such as just exec auth ps aux; or just shell SERVICE")
 
 

@@ -6,6 +6,7 @@ Ends with a line `docs: N passed, N failed`.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -53,6 +54,17 @@ def the_book_is_whole() -> None:
     mdbook = TOOLS / "bin" / "mdbook"
     assert mdbook.exists(), "mdBook is not installed; run: python3 scripts/tools.py mdbook"
     book.check(mdbook, DOCS)
+
+
+def the_stack_needs_no_newer_python() -> None:
+    """README names the oldest Python with which the stack is run; what macOS and long-lived systems bring is old."""
+    named = re.search(r"Docker \(Compose v2\), Python (\d+)\.(\d+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert named, "README.md does not say which Python the stack needs"
+    for script in sorted(ROOT.glob("scripts/stack/*.py")):
+        try:
+            ast.parse(script.read_text(encoding="utf-8"), feature_version=(int(named[1]), int(named[2])))
+        except SyntaxError as error:
+            raise AssertionError(f"{script.relative_to(ROOT)}: {error.msg}; README.md says Python {named[1]}.{named[2]}") from None
 
 
 def recipes_exist() -> None:
@@ -142,7 +154,7 @@ def named_tests_exist() -> None:
     assert not wrong, "no such test:\n" + "\n".join(wrong)
 
 
-CHECKS = (links_lead_somewhere, every_page_is_in_the_book, the_book_is_whole, recipes_exist, variables_exist, named_tests_exist)
+CHECKS = (links_lead_somewhere, every_page_is_in_the_book, the_book_is_whole, the_stack_needs_no_newer_python, recipes_exist, variables_exist, named_tests_exist)
 
 
 def main() -> int:
