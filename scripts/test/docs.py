@@ -108,7 +108,7 @@ def modules(path: Path) -> list[str]:
 
 def all_tests() -> set[str]:
     found = set()
-    files = [*ROOT.glob("crates/*/src/**/*.rs"), *ROOT.glob("crates/*/tests/**/*.rs"), *ROOT.glob("tests/it/*.rs")]
+    files = [*ROOT.glob("crates/*/src/**/*.rs"), *ROOT.glob("crates/*/tests/**/*.rs"), *ROOT.glob("tests/it/**/*.rs")]
     texts = {path: path.read_text(encoding="utf-8") for path in files}
     for path, text in texts.items():
         inner = text.find("\nmod tests {")
