@@ -5,19 +5,7 @@ use serde_json::json;
 use testkit::wait::{self, PATIENCE};
 
 use crate::bridge::{initialize, scripted, tool};
-
-const ANNA: [(&str, &str); 4] = [
-    ("x-auth-subject", "1"),
-    ("x-auth-login", "anna"),
-    ("x-auth-client", "a"),
-    ("x-auth-scope", ""),
-];
-const BEN: [(&str, &str); 4] = [
-    ("x-auth-subject", "2"),
-    ("x-auth-login", "ben"),
-    ("x-auth-client", "a"),
-    ("x-auth-scope", ""),
-];
+use crate::people::{ANNA, BEN};
 
 #[tokio::test]
 async fn sessions_are_bounded_in_all_and_freed_by_delete() {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::bridge::{initialize, scripted, tool};
 use crate::eras;
+use crate::people::ANNA;
 
 /// The lines of a log with a text.
 fn lines(log: &str, text: &str) -> Vec<String> {
@@ -18,13 +19,6 @@ fn hash(session: &str) -> String {
         hash[0], hash[1], hash[2], hash[3]
     )
 }
-
-const ANNA: [(&str, &str); 4] = [
-    ("x-auth-subject", "github|1"),
-    ("x-auth-login", "anna"),
-    ("x-auth-client", "a"),
-    ("x-auth-scope", ""),
-];
 
 #[tokio::test]
 async fn the_log_names_person_and_session_but_never_the_session_id() {
@@ -52,7 +46,7 @@ async fn the_log_names_person_and_session_but_never_the_session_id() {
         .lines()
         .find(|line| line.contains("eeeeeeeeee"))
         .unwrap();
-    for label in [&*hash, "anna", "github|1"] {
+    for label in [&*hash, "anna", "github:1"] {
         assert!(line.contains(label), "{label} in {line}");
     }
     for never in [&*session, "param-of-mcp"] {
@@ -124,7 +118,7 @@ async fn what_went_wrong_is_logged_with_request_session_and_person() {
             assert!(line.contains(text) && line.contains("anna"), "{line}");
             if flags.is_empty() && id != "r-denied" {
                 assert!(line.contains(&hash(&session)), "{line}");
-                assert!(line.contains("github|1"), "{line}");
+                assert!(line.contains("github:1"), "{line}");
             }
         }
     }
@@ -173,7 +167,7 @@ async fn a_refused_request_is_logged_with_request_session_and_person() {
                 "refused a request",
                 "503",
                 "anna",
-                "github|1",
+                "github:1",
                 "too many",
             ][..],
         ),

@@ -25,6 +25,7 @@ mod input;
 mod input_required;
 mod limits;
 mod log;
+mod people;
 mod replicas;
 mod senders;
 mod sessions;

@@ -10,20 +10,8 @@ use testkit::wait::{self, PATIENCE};
 
 use crate::bridge::{Answer, Bridge, Setup, scripted, tool};
 use crate::eras::{modern, post, request};
+use crate::people::{ANNA, BEN};
 use crate::translation::{Journal, call, steps, told};
-
-const ANNA: [(&str, &str); 4] = [
-    ("x-auth-subject", "github:1"),
-    ("x-auth-login", "anna"),
-    ("x-auth-client", "client-a"),
-    ("x-auth-scope", "mcp"),
-];
-const BEN: [(&str, &str); 4] = [
-    ("x-auth-subject", "github:2"),
-    ("x-auth-login", "ben"),
-    ("x-auth-client", "client-a"),
-    ("x-auth-scope", "mcp"),
-];
 
 /// Two replicas, made by the same recipe.
 pub(crate) async fn two(recipe: impl Fn() -> Setup) -> (Bridge, Bridge) {

@@ -5,14 +5,8 @@ use serde_json::json;
 use testkit::wait::PATIENCE;
 
 use crate::bridge::{Bridge, Setup, initialize, scripted, tool};
+use crate::people::ANNA;
 use crate::replicas::two;
-
-const ANNA: [(&str, &str); 4] = [
-    ("x-auth-subject", "github:1"),
-    ("x-auth-login", "anna"),
-    ("x-auth-client", "client-a"),
-    ("x-auth-scope", "mcp"),
-];
 
 /// What the log says of an address that is refused.
 const TOLD: &str = "none of those that may send identity headers";

@@ -7,21 +7,7 @@ use testkit::wait::PATIENCE;
 use crate::bridge::{Bridge, Call, Setup, initialize, scripted, tool};
 use crate::children::gone;
 use crate::eras;
-
-type Person = [(&'static str, &'static str); 4];
-
-const ANNA: Person = person("1", "anna", "a");
-const ANNA_ELSEWHERE: Person = person("1", "anna", "b");
-const BEN: Person = person("2", "ben", "a");
-
-const fn person(subject: &'static str, login: &'static str, client: &'static str) -> Person {
-    [
-        ("x-auth-subject", subject),
-        ("x-auth-login", login),
-        ("x-auth-client", client),
-        ("x-auth-scope", ""),
-    ]
-}
+use crate::people::{ANNA, ANNA_ELSEWHERE, BEN, Person};
 
 fn sharing(flags: &[&str], how: &str) -> Setup {
     scripted(flags)

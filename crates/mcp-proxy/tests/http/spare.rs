@@ -6,13 +6,7 @@ use testkit::wait::{self, PATIENCE};
 use crate::bridge::{Setup, scripted};
 use crate::children::gone;
 use crate::eras;
-
-const ANNA: [(&str, &str); 4] = [
-    ("x-auth-subject", "1"),
-    ("x-auth-login", "anna"),
-    ("x-auth-client", "a"),
-    ("x-auth-scope", ""),
-];
+use crate::people::ANNA;
 
 /// A bridge whose children write down their process ids.
 struct Announced {

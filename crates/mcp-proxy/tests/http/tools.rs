@@ -9,24 +9,12 @@ use testkit::wait::{self, PATIENCE};
 
 use crate::bridge::{Answer, Bridge, Setup, scripted, tool};
 use crate::eras;
+use crate::people::{Person, person};
 use crate::translation::{self, told};
 
-const ANNA: [(&str, &str); 4] = person("1", "Anna", "mcp");
-const BEN: [(&str, &str); 4] = person("2", "ben", "mcp");
-const BEN_WITH_MORE: [(&str, &str); 4] = person("2", "ben", "mcp tools:all");
-
-const fn person(
-    subject: &'static str,
-    login: &'static str,
-    scope: &'static str,
-) -> [(&'static str, &'static str); 4] {
-    [
-        ("x-auth-subject", subject),
-        ("x-auth-login", login),
-        ("x-auth-client", "a"),
-        ("x-auth-scope", scope),
-    ]
-}
+const ANNA: Person = person("1", "Anna", "a", "mcp");
+const BEN: Person = person("2", "ben", "a", "mcp");
+const BEN_WITH_MORE: Person = person("2", "ben", "a", "mcp tools:all");
 
 /// `regional` is for Anna, and for who has a scope.
 const RULES: &str = r#"

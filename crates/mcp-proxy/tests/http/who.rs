@@ -4,25 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::bridge::{initialize, scripted, tool};
-
-const ANNA: [(&str, &str); 4] = [
-    ("x-auth-subject", "github:1"),
-    ("x-auth-login", "anna"),
-    ("x-auth-client", "client-a"),
-    ("x-auth-scope", ""),
-];
-const BEN: [(&str, &str); 4] = [
-    ("x-auth-subject", "github:2"),
-    ("x-auth-login", "ben"),
-    ("x-auth-client", "client-a"),
-    ("x-auth-scope", "mcp"),
-];
-const ANNA_ELSEWHERE: [(&str, &str); 4] = [
-    ("x-auth-subject", "github:1"),
-    ("x-auth-login", "anna"),
-    ("x-auth-client", "client-b"),
-    ("x-auth-scope", ""),
-];
+use crate::people::{ANNA, ANNA_ELSEWHERE, BEN};
 
 #[tokio::test]
 async fn a_foreign_origin_is_forbidden_on_every_method_and_path() {

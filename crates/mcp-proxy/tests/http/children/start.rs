@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use testkit::wait::PATIENCE;
 
 use crate::bridge::{around, scripted, tool};
+use crate::people::person;
 
 #[tokio::test]
 async fn a_child_gets_no_variable_that_is_not_listed() {
@@ -90,19 +91,6 @@ async fn a_child_leads_its_own_group_and_inherits_nothing_but_its_pipes() {
     assert_eq!(group, pid);
 }
 
-const ANNA: [(&str, &str); 4] = [
-    ("x-auth-subject", "github|1"),
-    ("x-auth-login", "../anna"),
-    ("x-auth-client", "a"),
-    ("x-auth-scope", ""),
-];
-const BEN: [(&str, &str); 4] = [
-    ("x-auth-subject", "github|2"),
-    ("x-auth-login", "-ben"),
-    ("x-auth-client", "a"),
-    ("x-auth-scope", ""),
-];
-
 #[tokio::test]
 async fn arguments_and_variables_name_the_person_in_one_component_of_a_path() {
     for flags in [&[][..], &["--modern"][..]] {
@@ -120,17 +108,21 @@ async fn arguments_and_variables_name_the_person_in_one_component_of_a_path() {
             .ready()
             .await;
         for (who, id, login) in [
-            (&ANNA, "github%7C1", "%2E.%2Fanna"),
-            (&BEN, "github%7C2", "%2Dben"),
+            (
+                person("github|1", "../anna", "a", ""),
+                "github%7C1",
+                "%2E.%2Fanna",
+            ),
+            (person("github|2", "-ben", "a", ""), "github%7C2", "%2Dben"),
         ] {
             let ask = async |name: &str| {
                 let mut answer = if flags.contains(&"--modern") {
                     let call = crate::eras::modern(&bridge, 1, name, json!({}));
-                    call.headers(who).send().await
+                    call.headers(&who).send().await
                 } else {
-                    let session = bridge.open_as("2025-11-25", who).await;
+                    let session = bridge.open_as("2025-11-25", &who).await;
                     let call = bridge.post(&tool(1, name, json!({}))).session(&session);
-                    call.headers(who).send().await
+                    call.headers(&who).send().await
                 };
                 let text = answer.message().await["result"]["content"][0]["text"].clone();
                 serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap()

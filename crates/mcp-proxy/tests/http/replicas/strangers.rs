@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use super::{handed_over, is_unknown, two};
 use crate::bridge::{Answer, Bridge, scripted, tool};
+use crate::people::ANNA;
 
 #[tokio::test]
 async fn a_forged_id_leads_nowhere() {
@@ -109,7 +110,7 @@ async fn beside_a_stranger(answer: &str) -> (Bridge, String, Answer) {
     let answer = bridge
         .post(&tool(5, "echo", json!({})))
         .session(&session)
-        .headers(&super::ANNA)
+        .headers(&ANNA)
         .header("host", "localhost:1234")
         .header("mcp-protocol-version", "2025-11-25")
         .header("x-handed-over-by", "me")
