@@ -59,11 +59,20 @@ pub(super) struct Request {
     pub(super) accepts: Accepts,
     /// It asked for logs.
     pub(super) logs: bool,
-    /// It listens for changes of the tools.
-    pub(super) listens_for_tools: bool,
+    /// Is it told that the list of tools has changed?
+    pub(super) of_tools: OfTools,
     /// It is `subscriptions/listen`, which is answered when it ends, if ever.
     pub(super) listens: bool,
     pub(super) answer: Answer,
+}
+
+/// What a request to listen hears of changes of the tools: nothing before the acknowledgement, and then what that promised
+/// (MCP 2026-07-28, subscriptions, "Acknowledgment").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfTools {
+    Unwanted,
+    Wanted,
+    Promised,
 }
 
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use crate::calls::{Accepts, Call, cancellation, inward};
 use crate::doubt::Doubt;
 use crate::jsonrpc::Message;
 use crate::metrics::Calls;
-use crate::modern::request::{Answer, InFlight, Request, Serving};
+use crate::modern::request::{Answer, InFlight, OfTools, Request, Serving};
 use crate::modern::schemas::Cache;
 use crate::session::{Limits, Refused};
 use crate::stdin::{Haste, Stdin};
@@ -135,12 +135,17 @@ impl Shared {
             number = state.last_number;
             let listens = message.method == "subscriptions/listen";
             let is_busy = state.requests.values().any(|request| !request.listens);
+            let of_tools = if listens && announce::is_wanted(message.text) {
+                OfTools::Wanted
+            } else {
+                OfTools::Unwanted
+            };
             let request = Request {
                 call: Call::new(number, message, self.limits.patience, now),
                 accepts,
                 logs: message.params.meta.log_level.is_some(),
                 listens,
-                listens_for_tools: listens && announce::is_wanted(message.text),
+                of_tools,
                 answer: Answer::Waiting(sender),
             };
             state.requests.insert(number, request);
@@ -183,11 +188,11 @@ impl Shared {
         !busy && now.duration_since(state.last_used) >= self.limits.idle
     }
 
-    /// Tells who listens for it that the list of tools is another one now. A reader too slow for it hears of the next one.
+    /// Tells who was promised it that the list of tools is another one now. A reader too slow for it hears of the next one.
     pub fn tools_changed(&self) {
         let mut state = self.lock();
         for request in state.requests.values_mut() {
-            if request.listens_for_tools {
+            if request.of_tools == OfTools::Promised {
                 let message = announce::list_changed(Some(&request.call.client_id));
                 request.emit(&message, self.limits.reader_bytes);
             }

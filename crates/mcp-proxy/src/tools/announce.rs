@@ -46,9 +46,20 @@ pub fn declare(answer: &[u8]) -> Option<Vec<u8>> {
 /// What makes an acknowledgement say that changes of the tools are told (MCP 2026-07-28, subscriptions), like [`declaration`].
 #[must_use]
 pub fn honoured(acknowledged: &Message<'_>) -> Option<(Range<usize>, String)> {
+    made_true(acknowledged, promises(acknowledged)?, "toolsListChanged")
+}
+
+/// Does an acknowledgement say so by itself?
+#[must_use]
+pub fn is_honoured(acknowledged: &Message<'_>) -> bool {
+    promises(acknowledged)
+        .and_then(|promises| Members::parse(promises.get())?.get("toolsListChanged"))
+        .is_some_and(|value| value.get() == "true")
+}
+
+fn promises<'a>(acknowledged: &Message<'a>) -> Option<&'a RawValue> {
     let params = Members::parse(acknowledged.text)?.get("params")?;
-    let notifications = Members::parse(params.get())?.get("notifications")?;
-    made_true(acknowledged, notifications, "toolsListChanged")
+    Members::parse(params.get())?.get("notifications")
 }
 
 fn made_true(

@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 use crate::calls::cancellation;
 use crate::child::{Ended, Listener};
 use crate::jsonrpc::{Edit, Kind, Message, code, error_response, splice};
+use crate::modern::request::OfTools;
 use crate::modern::shared::Shared;
 use crate::tools::announce;
 
@@ -100,10 +101,16 @@ impl Shared {
         let Some(replacement) = replacement.filter(|_| !is_end || request.listens) else {
             return;
         };
-        let acknowledges = message.method == "notifications/subscriptions/acknowledged";
-        let honoured = (acknowledges && request.listens_for_tools && self.tools.now().narrow())
-            .then(|| announce::honoured(message))
-            .flatten();
+        let mut honoured = None;
+        if message.method == "notifications/subscriptions/acknowledged"
+            && request.of_tools == OfTools::Wanted
+        {
+            let narrow = self.tools.now().narrow();
+            honoured = narrow.then(|| announce::honoured(message)).flatten();
+            if honoured.is_some() || announce::is_honoured(message) {
+                request.of_tools = OfTools::Promised;
+            }
+        }
         let mut edits: Vec<Edit<'_>> = Vec::new();
         edits.extend(edited.map(|value| (message.range(value), &*replacement)));
         edits.extend(

@@ -2,6 +2,7 @@
 //! MCP server says neither.
 
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{BEN, RULES};
@@ -110,5 +111,43 @@ async fn without_rules_nothing_is_declared_that_the_server_does_not_declare() {
         assert_eq!(discovered(&bridge).await, json!({ "tools": {} }));
         let (_stream, honoured) = listening(&bridge).await;
         assert_eq!(honoured, json!({}));
+    }
+}
+
+/// The first rules come while clients listen: a session is told at once; a request to listen hears what it was promised.
+#[tokio::test]
+async fn the_first_rules_are_told_to_sessions_and_to_who_was_promised_to_be_told() {
+    let capabilities = |tools: Value| json!({ "tools": tools }).to_string();
+    let still = capabilities(json!({}));
+    let declares = capabilities(json!({ "listChanged": true }));
+    for (setup, promised) in [
+        (scripted(&["--modern", "--still"]), false),
+        (scripted(&["--modern"]), true),
+        (told(&["--capabilities", &still]), false),
+        (told(&["--capabilities", &declares]), true),
+    ] {
+        let bridge = setup.with("REQUIRE_IDENTITY", "true").ready().await;
+        let (_, session) = opened(&bridge, "2025-11-25", "application/json").await;
+        let get = bridge.call(Method::GET).session(&session).headers(&BEN);
+        let mut of_session = get.send().await;
+        assert_eq!(of_session.event().await.unwrap().data, "");
+        let (mut before, honoured) = listening(&bridge).await;
+        assert_eq!(honoured["toolsListChanged"] == true, promised, "{honoured}");
+
+        bridge.rewrite(RULES);
+        let told = of_session.event().await.unwrap().json();
+        assert_eq!(told["method"], CHANGED);
+        // Who listens now is promised it. All who listen to one child are told in one go: once this one is, the other one was.
+        let (mut after, honoured) = listening(&bridge).await;
+        assert_eq!(honoured["toolsListChanged"], true);
+        bridge.rewrite("");
+        let next = after.event().await.unwrap().json();
+        assert_eq!(next["method"], CHANGED);
+        bridge.process.signal(Signal::TERM).unwrap();
+        let heard = before.events().await;
+        let changes = heard
+            .iter()
+            .filter(|event| event.json()["method"] == CHANGED);
+        assert_eq!(changes.count() > 0, promised, "{heard:?}");
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::calls::{Accepts, Call, Reply};
 use crate::http::error::Refusal;
 use crate::jsonrpc::Message;
-use crate::modern::request::{Answer, InFlight, Request, Serving};
+use crate::modern::request::{Answer, InFlight, OfTools, Request, Serving};
 use crate::modern::translation::child::Legacy;
 use crate::modern::translation::inward::Inward;
 use crate::modern::translation::log_level::Level;
@@ -137,7 +137,7 @@ impl Legacy {
             accepts,
             logs: message.params.meta.log_level.is_some(),
             listens: false,
-            listens_for_tools: false,
+            of_tools: OfTools::Unwanted,
             answer: Answer::Waiting(sender),
         };
         (request, reply)
