@@ -11,14 +11,13 @@ mod write;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 pub use self::members::{Meta, Params};
 pub use self::write::{Edit, error_response, splice};
 
-use self::members::Key;
+use self::members::{Envelope, Key};
 use crate::request_id::RequestId;
 
 /// Deepest nesting of arrays and objects that is passed to a child.
@@ -48,6 +47,8 @@ pub struct Message<'a> {
     pub method: Cow<'a, str>,
     /// The members of `params` that concern a bridge.
     pub params: Params<'a>,
+    /// A member that another one [is like](Self::from_client).
+    alike: Option<&'static str>,
     /// Is it a response with an `error`?
     pub failed: bool,
     /// The HTTP request it came with, for the log.
@@ -65,6 +66,11 @@ pub enum Malformed {
     /// JSON, but nothing JSON-RPC 2.0 knows.
     #[error("not a JSON-RPC 2.0 message: {0}")]
     NotJsonRpc(String),
+    /// A member whose name some readers take for that of another one.
+    #[error(
+        "it has a member that some MCP servers would take for `{0}`: names of members have their case, and no null characters"
+    )]
+    Alike(&'static str),
     /// Arrays and objects nested deeper than [`MAX_DEPTH`].
     #[error("arrays and objects are nested deeper than {MAX_DEPTH}")]
     TooDeep,
@@ -76,30 +82,9 @@ impl Malformed {
     pub const fn code(&self) -> i32 {
         match self {
             Self::NotJson(_) => code::PARSE_ERROR,
-            Self::NotJsonRpc(_) | Self::TooDeep => code::INVALID_REQUEST,
+            Self::NotJsonRpc(_) | Self::Alike(_) | Self::TooDeep => code::INVALID_REQUEST,
         }
     }
-}
-
-/// Like `Option<&RawValue>`, but `null` is a value and not an absence.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    jsonrpc: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    params: Params<'a>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
 }
 
 impl<'a> Message<'a> {
@@ -119,11 +104,17 @@ impl<'a> Message<'a> {
             }
         })?;
         let refuse = |why: &str| Err(Malformed::NotJsonRpc(why.to_owned()));
-        if envelope.jsonrpc.as_deref() != Some("2.0") {
+        if envelope.jsonrpc.and_then(as_text).as_deref() != Some("2.0") {
             return refuse("`jsonrpc` must be \"2.0\"");
         }
         let is_null = envelope.id.is_some_and(|id| id.get() == "null");
-        let kind = match (&envelope.method, envelope.result, envelope.error) {
+        let method = envelope.method.filter(|method| method.get() != "null");
+        let method = match method.map(as_text) {
+            Some(None) => return refuse("`method` must be a string"),
+            Some(method) => method,
+            None => None,
+        };
+        let kind = match (&method, envelope.result, envelope.error) {
             (Some(_), None, None) if is_null => {
                 return refuse("`id` must be a string or an integer");
             }
@@ -139,6 +130,7 @@ impl<'a> Message<'a> {
             return refuse("`id` must be a string or an integer");
         }
         let mut params = envelope.params;
+        let alike = envelope.alike.or(params.alike).or(params.meta.alike);
         params.meta.progress_token = params
             .meta
             .progress_token
@@ -147,12 +139,26 @@ impl<'a> Message<'a> {
             text,
             kind,
             id: envelope.id.filter(|_| !is_null),
-            method: envelope.method.unwrap_or_default(),
+            method: method.unwrap_or_default(),
             params,
+            alike,
             failed: envelope.error.is_some(),
             came_with: None,
             result: envelope.result,
         })
+    }
+
+    /// Reads a message of a client. What is decided here of a message must be what the MCP server does with it, also where the
+    /// server is less strict: it may take a member such as `Name` for `name`, and run a request that has no id.
+    pub fn from_client(text: &'a str) -> Result<Self, Malformed> {
+        let message = Self::parse(text)?;
+        if let Some(known) = message.alike {
+            return Err(Malformed::Alike(known));
+        }
+        if message.kind == Kind::Notification && is_of_request(&message.method) {
+            return Err(Malformed::NotJsonRpc("a request needs an `id`".to_owned()));
+        }
+        Ok(message)
     }
 
     /// The same message, of this HTTP request.
@@ -175,6 +181,13 @@ impl<'a> Message<'a> {
     pub fn range(&self, value: &RawValue) -> Range<usize> {
         range_in(self.text, value)
     }
+}
+
+/// Does MCP give such names to requests? Other messages without an id are nothing that a server could run; some clients say
+/// `initialized` for `notifications/initialized`.
+fn is_of_request(method: &str) -> bool {
+    let parted = method.contains('/') && !method.starts_with("notifications/");
+    parted || matches!(method, "initialize" | "ping")
 }
 
 /// What is wrong with a member, without the value that stands there: errors are logged, messages are not.

@@ -96,7 +96,7 @@ fn sort<'a>(
 ) -> Sorted<'a> {
     let mut sorted = Sorted::default();
     for member in members {
-        let message = match Message::parse(member) {
+        let message = match Message::from_client(member) {
             Ok(message) => message.of(request_id),
             Err(malformed) => {
                 sorted.answered.push(Refusal::from(malformed).body(None));

@@ -79,7 +79,7 @@ async fn serve(
         return batch::serve(request, state, identity.as_ref(), accepts, text).await;
     }
     let request_id = named::request_id(request);
-    let message = Message::parse(text)
+    let message = Message::from_client(text)
         .map_err(Refusal::from)?
         .of(request_id.as_ref());
     let id = || message.id.map(|id| Box::from(id.get()));

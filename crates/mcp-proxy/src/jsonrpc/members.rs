@@ -1,4 +1,4 @@
-//! The members of `params` and `_meta` that concern a bridge, read without reading the others.
+//! The members of a message, of its `params` and of `_meta` that concern a bridge, read without reading the others.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,25 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// The members of a message.
+#[derive(Debug, Default)]
+pub(super) struct Envelope<'a> {
+    pub(super) alike: Option<&'static str>,
+    pub(super) jsonrpc: Option<&'a RawValue>,
+    pub(super) id: Option<&'a RawValue>,
+    pub(super) method: Option<&'a RawValue>,
+    pub(super) params: Params<'a>,
+    pub(super) result: Option<&'a RawValue>,
+    pub(super) error: Option<&'a RawValue>,
+}
+
 /// The members of `params` that a bridge reads.
 #[derive(Debug, Default)]
 pub struct Params<'a> {
     /// Were there any params?
     pub present: bool,
+    /// A member that another one [is like](super::Message::from_client).
+    pub(super) alike: Option<&'static str>,
     /// `_meta`.
     pub meta: Meta<'a>,
     /// `progressToken` of `notifications/progress`.
@@ -30,6 +44,8 @@ pub struct Params<'a> {
 pub struct Meta<'a> {
     /// Was there a `_meta`?
     pub present: bool,
+    /// A member that another one [is like](super::Message::from_client).
+    pub(super) alike: Option<&'static str>,
     /// `progressToken` of a request.
     pub progress_token: Option<&'a RawValue>,
     /// `io.modelcontextprotocol/protocolVersion`.
@@ -42,9 +58,10 @@ pub struct Meta<'a> {
     pub subscription_id: Option<&'a RawValue>,
 }
 
-/// Reads the listed members of an object as raw values, refuses duplicates of them, and skips the rest.
+/// Reads the listed members of an object as raw values, refuses duplicates of them, and skips the rest. What is skipped and has a
+/// name like one of them is noted.
 macro_rules! object_of_raw_values {
-    ($type:ident, $what:literal, { $($key:literal => $field:ident),* $(,)? } $(, nested $nested_key:literal => $nested_field:ident)?) => {
+    ($type:ident, $what:literal $(, marks $present:ident)?, { $($key:literal => $field:ident),* $(,)? } $(, nested $nested_key:literal => $nested_field:ident)?) => {
         impl<'de: 'a, 'a> Deserialize<'de> for $type<'a> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Object;
@@ -54,7 +71,8 @@ macro_rules! object_of_raw_values {
                         formatter.write_str(concat!("`", $what, "` to be an object"))
                     }
                     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                        let mut found = $type { present: true, ..$type::default() };
+                        let mut found = $type::default();
+                        $(found.$present = true;)?
                         while let Some(key) = map.next_key::<Key<'de>>()? {
                             match key.0.as_ref() {
                                 $($key => {
@@ -68,7 +86,13 @@ macro_rules! object_of_raw_values {
                                     }
                                     found.$nested_field = map.next_value()?;
                                 })?
-                                _ => { map.next_value::<IgnoredAny>()?; }
+                                other => {
+                                    let known = [$($key,)* $($nested_key)?];
+                                    if let Some(known) = known.into_iter().find(|known| is_like(other, known)) {
+                                        found.alike = Some(known);
+                                    }
+                                    map.next_value::<IgnoredAny>()?;
+                                }
                             }
                         }
                         Ok(found)
@@ -80,11 +104,31 @@ macro_rules! object_of_raw_values {
     };
 }
 
+/// Do readers that are less strict take the one name for the other? Some ignore the case of letters, and with it two that Unicode
+/// folds into ASCII; some ignore null characters at the end.
+fn is_like(name: &str, known: &str) -> bool {
+    let folded = |character| match character {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    let name = name.trim_end_matches('\0').chars().map(folded);
+    name.eq(known.chars().map(folded))
+}
+
 /// An object's key, borrowed unless it was escaped.
 #[derive(Deserialize)]
 pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-object_of_raw_values!(Params, "params", {
+object_of_raw_values!(Envelope, "a message", {
+    "jsonrpc" => jsonrpc,
+    "id" => id,
+    "method" => method,
+    "result" => result,
+    "error" => error,
+}, nested "params" => params);
+
+object_of_raw_values!(Params, "params", marks present, {
     "progressToken" => progress_token,
     "requestId" => request_id,
     "name" => name,
@@ -92,7 +136,7 @@ object_of_raw_values!(Params, "params", {
     "arguments" => arguments,
 }, nested "_meta" => meta);
 
-object_of_raw_values!(Meta, "_meta", {
+object_of_raw_values!(Meta, "_meta", marks present, {
     "progressToken" => progress_token,
     "io.modelcontextprotocol/protocolVersion" => protocol_version,
     "io.modelcontextprotocol/clientCapabilities" => client_capabilities,

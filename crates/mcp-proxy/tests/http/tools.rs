@@ -1,6 +1,7 @@
 //! Who may call which tool: by login and by scope, in every era, and while the rules change.
 
 mod declared;
+mod smuggled;
 
 use reqwest::Method;
 use rustix::process::Signal;
