@@ -4,6 +4,7 @@
 //! [`RawValue`]; everything else is only checked to be JSON. A message is changed by [`splice`], which replaces exactly
 //! the bytes of an id or a token, so payloads cross byte for byte.
 
+mod batch;
 pub mod code;
 mod members;
 mod write;
@@ -14,6 +15,7 @@ use std::ops::Range;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+pub use self::batch::{MAX_BATCH, is_batch, parse_batch};
 pub use self::members::{Meta, Params};
 pub use self::write::{Edit, error_response, splice};
 
@@ -206,26 +208,8 @@ fn is_id(raw: &str) -> bool {
     raw.starts_with('"') || digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Reads the members of a batch (MCP 2025-03-26) without reading into them.
-pub fn parse_batch(text: &str) -> Result<Vec<&str>, Malformed> {
-    let members: Vec<&RawValue> =
-        serde_json::from_str(text).map_err(|error| Malformed::NotJson(error.to_string()))?;
-    if members.is_empty() {
-        return Err(Malformed::NotJsonRpc(
-            "a batch must not be empty".to_owned(),
-        ));
-    }
-    Ok(members.into_iter().map(RawValue::get).collect())
-}
-
 /// JSON's own white space.
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
-
-/// Does the text begin an array?
-#[must_use]
-pub fn is_batch(text: &str) -> bool {
-    text.trim_start_matches(WHITESPACE).starts_with('[')
-}
 
 /// Refuses text nested deeper than [`MAX_DEPTH`], so that no child's recursive parser is put to the test.
 pub fn check_depth(text: &str) -> Result<(), Malformed> {

@@ -397,6 +397,27 @@ async fn what_is_wrong_in_a_batch_is_answered_in_its_place_and_the_rest_goes_on(
 }
 
 #[tokio::test]
+async fn a_batch_of_more_messages_than_there_may_be_is_refused_as_a_whole() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-03-26").await;
+    let send = async |members: usize| {
+        let body = format!("[{}]", vec!["1"; members].join(","));
+        bridge.post_text(&body).session(&session).send().await
+    };
+    let answers = send(1000).await.json().await;
+    assert_eq!(answers.as_array().unwrap().len(), 1000);
+    // Each of these few bytes would be answered with a hundred.
+    let mut refused = send(1 << 20).await;
+    assert_eq!(refused.status, 400);
+    let error = refused.json().await["error"].clone();
+    assert_eq!(error["code"], -32600);
+    assert!(
+        error["message"].as_str().unwrap().contains("1000"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_batch_with_progress_becomes_a_stream() {
     let bridge = scripted(&[]).start().await;
     let session = bridge.open("2025-03-26").await;
