@@ -28,7 +28,7 @@ use crate::session::{Child, Limits, Session};
 use crate::tools::announce::{declare, list_changed};
 use crate::tools::reload::InForce;
 use crate::trunk::{Key, Trunk};
-use trunks::Found;
+use trunks::{Found, Turns};
 
 /// The name of a session: 192 random bits in URL-safe base64, after the tag of this process where it has replicas. Whoever
 /// knows it still has to be its owner.
@@ -98,8 +98,7 @@ pub struct Sessions {
     replica: Option<Tag>,
     tools: InForce,
     trunks: Mutex<HashMap<Key, Arc<Trunk>>>,
-    /// Held while a shared child is opened, so that there is one.
-    opening: tokio::sync::Mutex<()>,
+    opening: Turns,
 }
 
 /// How many sessions there may be where they share children, and how long `initialize` may take there.
@@ -192,7 +191,7 @@ impl Sessions {
             replica,
             tools,
             trunks: Mutex::default(),
-            opening: tokio::sync::Mutex::new(()),
+            opening: Turns::default(),
         }
     }
 

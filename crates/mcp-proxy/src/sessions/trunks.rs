@@ -1,7 +1,7 @@
 //! Sessions that share children: which child a new one gets, and when a child without sessions ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use chassis::telemetry::untrusted;
 use tokio::time::Instant;
@@ -23,6 +23,20 @@ pub(super) enum Found {
     Refused(String),
 }
 
+/// Who opens a shared child of some kind has its turn alone, so that there is one; others of another kind do not wait.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    fn of(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = turns.get(key).and_then(Weak::upgrade).unwrap_or_default();
+        turns.insert(key.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
 impl Sessions {
     /// The shared child, with its answer to `initialize`; started if there is none.
     pub(super) async fn trunk(
@@ -31,7 +45,10 @@ impl Sessions {
         person: Option<&Identity>,
         initialize: &Message<'_>,
     ) -> Result<Found, NotOpened> {
-        let _opening = self.opening.lock().await;
+        let turn = self.opening.of(&key);
+        let _turn = tokio::time::timeout(self.bounds.initialize, turn.lock())
+            .await
+            .map_err(|_| NotOpened::Unanswered)?;
         let found = self.trunks().get(&key).cloned();
         if let Some(trunk) = found
             && let Some(answer) = trunk.answer()

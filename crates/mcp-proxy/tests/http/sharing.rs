@@ -2,9 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::wait::PATIENCE;
+use testkit::wait::{self, PATIENCE};
 
-use crate::bridge::{Bridge, Call, Setup, initialize, scripted, tool};
+use crate::bridge::{Bridge, Call, Setup, around, initialize, scripted, tool};
 use crate::children::gone;
 use crate::eras;
 use crate::people::{ANNA, ANNA_ELSEWHERE, BEN, Person};
@@ -51,6 +51,32 @@ impl<'b> Open<'b> {
             .as_str()
             .unwrap()
             .to_owned()
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_child_of_somebody_else() {
+    let server = testkit::binaries::built("scripted-server");
+    let script = format!(
+        "[ \"$1\" = anna ] && {{ touch asked; exec {0} --silent-initialize; }}; exec {0}",
+        server.display()
+    );
+    let bridge = around(&["sh", "-c", &script, "-", "{user.login}"])
+        .with("REQUIRE_IDENTITY", "true")
+        .with("CHILD_SHARING", "person")
+        .with("INITIALIZE_TIMEOUT", "3")
+        .ready()
+        .await;
+    let unanswered = bridge.post(&initialize("2025-11-25")).headers(&ANNA).send();
+    let other = async {
+        wait::until_true("the child of Anna", PATIENCE, || bridge.has_file("asked"))
+            .await
+            .unwrap();
+        Open::new(&bridge, BEN).await.pid().await
+    };
+    tokio::select! {
+        answer = unanswered => panic!("Ben waited until {}", answer.status),
+        _ = other => {}
     }
 }
 
