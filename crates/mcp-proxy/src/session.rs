@@ -170,6 +170,13 @@ impl Session {
     pub fn version(&self) -> Option<Version> {
         self.lock().version
     }
+
+    /// Has it no revision yet, although it is this old?
+    #[must_use]
+    pub fn is_unopened(&self, now: Instant, limit: Duration) -> bool {
+        self.version().is_none() && now.duration_since(self.opened) >= limit
+    }
+
     /// Makes a POST that has waited long into an event stream, so that it can be kept alive and resumed.
     pub fn begin_stream(&self, exchange: u64) {
         self.lock().begin_stream(exchange);

@@ -84,6 +84,8 @@ pub fn hashed(id: &str) -> String {
 
 /// How often it is looked whether there is room.
 const ROOM: Duration = Duration::from_millis(20);
+/// A POST that waits for the answer to `initialize` gives up by itself, and tells why; who reads a stream is told this much later.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// The sessions.
 #[derive(Debug)]
@@ -382,6 +384,8 @@ impl Sessions {
                 self.close(&session, why);
             } else if session.is_over(now) {
                 self.close(&session, "the session was idle too long");
+            } else if session.is_unopened(now, self.bounds.initialize + MARGIN) {
+                self.close(&session, "the MCP server did not answer initialize in time");
             }
         }
         self.sweep_trunks(now);

@@ -265,6 +265,30 @@ async fn an_unanswered_initialize_ends_its_child() {
 }
 
 #[tokio::test]
+async fn an_unanswered_initialize_ends_its_child_also_for_who_takes_only_streams() {
+    let directory = tempfile::tempdir().unwrap();
+    let pids = directory.path().join("pids");
+    let flags = ["--silent-initialize", "--announce", pids.to_str().unwrap()];
+    let bridge = scripted(&flags)
+        .with("CHILD_WARM_SPARE", "false")
+        .with("INITIALIZE_TIMEOUT", "1")
+        .ready()
+        .await;
+    let call = bridge.post(&initialize("2025-11-25")).without("accept");
+    let mut answer = call.header("accept", "text/event-stream").send().await;
+    assert_eq!(answer.status, 200);
+    let told = answer.events().await.pop().unwrap().json();
+    assert_eq!(
+        (&told["id"], &told["error"]["code"]),
+        (&json!("init"), &json!(-32603))
+    );
+    let message = told["error"]["message"].as_str().unwrap();
+    assert_eq!(message, "the MCP server did not answer initialize in time");
+    let last = std::fs::read_to_string(&pids).unwrap();
+    gone(last.lines().last().unwrap()).await;
+}
+
+#[tokio::test]
 async fn children_die_with_a_killed_bridge() {
     let mut bridge = stubborn(&["--ignore-eof"]).start().await;
     let session = bridge.open("2025-11-25").await;
