@@ -38,11 +38,13 @@ impl Spare {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The spare child, if there is a live one. Another one takes its place.
+    /// The spare child, if there is a live one. Another one takes its place, or is tried for if there was none.
     #[must_use]
     pub fn take(&self, children: &Children) -> Option<Started> {
-        let (mut started, permit) = self.lock().child.take()?;
+        let child = self.lock().child.take();
+        // Also where there was none: the last one may not have started.
         self.fill(children);
+        let (mut started, permit) = child?;
         if started.is_alive() {
             return Some(started);
         }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::wait::{self, PATIENCE};
 
-use crate::bridge::{Setup, scripted};
+use crate::bridge::{Setup, around, initialize, scripted};
 use crate::children::gone;
 use crate::eras;
 use crate::people::ANNA;
@@ -86,6 +86,45 @@ async fn a_spare_child_that_has_ended_is_not_given_to_anybody() {
     .unwrap();
     let session = bridge.open("2025-11-25").await;
     assert_ne!(bridge.tool(&session, "pid", json!({})).await, spare);
+}
+
+#[tokio::test]
+async fn a_spare_child_that_could_not_be_started_is_tried_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, aside) = (
+        directory.path().join("server"),
+        directory.path().join("aside"),
+    );
+    std::os::unix::fs::symlink(testkit::binaries::built("scripted-server"), &program).unwrap();
+    let pids = directory.path().join("pids");
+    std::fs::write(&pids, "").unwrap();
+    let announced = Announced {
+        pids,
+        _directory: directory,
+    };
+    let command = [
+        program.to_str().unwrap(),
+        "--announce",
+        announced.pids.to_str().unwrap(),
+    ];
+    let bridge = around(&command).ready().await;
+    // Two probes, then the spare, whose place stays empty as long as there is no program.
+    let first = announced.number(3).await.pop().unwrap();
+    std::fs::rename(&program, &aside).unwrap();
+    let session = bridge.open("2025-11-25").await;
+    assert_eq!(bridge.tool(&session, "pid", json!({})).await, first);
+    let refused = bridge.post(&initialize("2025-11-25")).send().await;
+    assert_eq!(refused.status, 503);
+    std::fs::rename(&aside, &program).unwrap();
+    // One for the session, and one more that waits for the next.
+    bridge.open("2025-11-25").await;
+    let started = announced.number(5).await;
+    let session = bridge.open("2025-11-25").await;
+    let pid = bridge.tool(&session, "pid", json!({})).await;
+    assert!(
+        started.contains(&pid),
+        "{pid} was not there before: {started:?}"
+    );
 }
 
 #[tokio::test]
