@@ -41,6 +41,7 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
             return Err(loaded.invalid(key, "must be at least 1"));
         }
     }
+    validate_times(loaded)?;
     for place in &config.replicas {
         if !is_place(place) {
             let wrong = format!("`{place}` is not host:port, such as tasks.mcp-fetch:3000");
@@ -54,6 +55,35 @@ pub fn validate(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     }
     rules(loaded)?;
     validate_placeholders(loaded)
+}
+
+/// Seconds that anything may take: ten years, which no clock overflows at.
+const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// No time is too long to be added to now, and none is nothing where that would end everything at once.
+fn validate_times(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
+    let limits = &loaded.config.limits;
+    for (key, least, time) in [
+        ("limits.session_idle", 1, limits.session_idle),
+        ("limits.session_life", 1, limits.session_life),
+        ("limits.session_left_alone", 0, limits.session_left_alone),
+        ("limits.initialize", 1, limits.initialize),
+        ("limits.request", 1, limits.request),
+        ("limits.request_total", 1, limits.request_total),
+        ("limits.ping", 1, limits.ping),
+        ("limits.parked", 1, limits.parked),
+        ("limits.lease_wait", 0, limits.lease_wait),
+        ("limits.stream_life", 0, limits.stream_life),
+        ("limits.stream_after", 0, limits.stream_after),
+        ("limits.keep_alive", 1, limits.keep_alive),
+        ("limits.shutdown_grace", 0, limits.shutdown_grace),
+    ] {
+        if !(least..=LONGEST).contains(&time.get()) {
+            let wrong = format!("must be at least {least} and at most {LONGEST} seconds");
+            return Err(loaded.invalid(key, wrong));
+        }
+    }
+    Ok(())
 }
 
 /// Seconds that a drain may take: whoever stops the process waits for it and for the requests in flight.

@@ -46,6 +46,14 @@ async fn nonsense_is_answered_with_what_to_do() {
             1,
             "must be at least 1",
         ),
+        // Comments without a pause between them, and a time that no clock has.
+        (&[("KEEP_ALIVE", "0")], &["--", "cat"], 1, "KEEP_ALIVE"),
+        (
+            &[("REQUEST_TIMEOUT", "99999999999")],
+            &["--", "cat"],
+            1,
+            "at most 315360000 seconds",
+        ),
         (
             &[("CHILD_SHARING", "all")],
             &["--", "cat"],
