@@ -28,6 +28,7 @@ use crate::child::{POLITE, Spawner, TERMINATING};
 use crate::children::Children;
 use crate::cli::{Action, Cli, Serve};
 use crate::config::{self, Config, FILE_KEYS, SECTION, SETTINGS, validate};
+use crate::http::body::Room;
 use crate::http::error::Refusal;
 use crate::http::gate::{self, Gate};
 use crate::http::named;
@@ -67,6 +68,8 @@ pub struct State {
     pub allowed: Allowed,
     /// Who may say who calls, where not everybody may.
     pub gate: Option<Gate>,
+    /// Room for large messages.
+    pub room: Room,
     /// The sessions of the older revisions.
     pub sessions: Arc<Sessions>,
     /// The shared children of 2026-07-28.
@@ -258,6 +261,7 @@ async fn run(loaded: Loaded<Config>, environment: Environment, flags: Serve) -> 
     let state = State {
         allowed: Allowed::new(&config.allowed_hosts, &config.allowed_origins),
         gate: gate(&config, &children)?,
+        room: Room::new(config.limits.message_bytes),
         sessions: sessions(&children, &config, replica, &counted, &rules),
         pool: pool(&children, &config, &counted, &rules),
         children: children.clone(),

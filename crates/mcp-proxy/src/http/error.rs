@@ -55,6 +55,9 @@ pub enum Refusal {
     /// The body took too long.
     #[error("the body did not arrive in time")]
     SlowBody,
+    /// Other large bodies have all the room.
+    #[error("too many large messages are on their way to this service; try again later")]
+    NoRoom,
     /// The body is no message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -156,6 +159,7 @@ impl Refusal {
             Self::NotOpened(_)
             | Self::NoChild(_)
             | Self::NotReady
+            | Self::NoRoom
             | Self::NoLease
             | Self::NoHandshake(_)
             | Self::Stopping

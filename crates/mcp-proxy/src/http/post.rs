@@ -69,10 +69,11 @@ async fn serve(
         request.headers(),
         payload,
         state.config.limits.message_bytes,
+        &state.room,
     )
     .await?;
-    state.counted.bytes_in.inc_by(body.len() as u64);
-    let text = std::str::from_utf8(&body)
+    state.counted.bytes_in.inc_by(body.bytes.len() as u64);
+    let text = std::str::from_utf8(&body.bytes)
         .map_err(|error| Refusal::Malformed(jsonrpc::Malformed::NotJson(error.to_string())))?;
     jsonrpc::check_depth(text).map_err(Refusal::from)?;
     if jsonrpc::is_batch(text) {

@@ -1,7 +1,10 @@
 //! Bad input: each has its exact answer.
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use reqwest::Method;
 use serde_json::json;
+use testkit::wait::{self, PATIENCE};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -154,4 +157,42 @@ async fn a_large_body_is_refused_by_its_length_and_by_counting() {
     stream.read_exact(&mut status).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 413");
     bridge.tool(&session, "echo", json!({})).await;
+}
+
+#[tokio::test]
+async fn large_bodies_are_bounded_together() {
+    const LARGE: usize = 1_000_000;
+    let bridge = scripted(&[])
+        .with("MAX_MESSAGE_BYTES", &LARGE.to_string())
+        .start()
+        .await;
+    let session = bridge.open("2025-11-25").await;
+    let large = tool(1, "echo", json!({ "x": "y".repeat(LARGE / 2) }));
+    // Twenty that begin and do not end: eight of them have room.
+    let begin = async || {
+        let mut stream = TcpStream::connect(bridge.public).await.unwrap();
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {LARGE}\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        status
+    };
+    let mut uploads: FuturesUnordered<_> = (0..20).map(|_| begin()).collect();
+    for _ in 0..12 {
+        assert_eq!(&uploads.next().await.unwrap(), b"HTTP/1.1 503");
+    }
+    let refused = bridge.post(&large).session(&session).send().await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    // Small ones go on, and large ones again when those are gone.
+    bridge.tool(&session, "echo", json!({})).await;
+    drop(uploads);
+    wait::until("room", PATIENCE, || async {
+        let answer = bridge.post(&large).session(&session).send().await;
+        (answer.status == 200).then_some(())
+    })
+    .await
+    .unwrap();
 }
