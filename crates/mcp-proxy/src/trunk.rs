@@ -188,6 +188,10 @@ impl Trunk {
         let mut state = self.lock();
         state.lanes.remove(&(first >> LANE_BITS));
         state.unused = Instant::now();
+        if state.lanes.is_empty() && state.last_lane >= MAX_LANES {
+            // Another one has taken its place, and nobody looks after this one any more.
+            self.stop.cancel();
+        }
     }
 
     /// Has it had no session since before this moment?
@@ -377,5 +381,37 @@ impl Listener for Trunk {
             session.ended(how);
         }
         self.lock().lanes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::unix::pipe;
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_child_without_lanes_left_ends_with_its_last_session() {
+        let key = Key {
+            subject: None,
+            offer: "".into(),
+        };
+        let (pipe, _child) = pipe::pipe().unwrap();
+        let stdin = Stdin::new(pipe, 1024, Handle::current());
+        let (span, stop) = (tracing::Span::none(), CancellationToken::new());
+        let trunk = Trunk::new(key, span, stdin, stop.clone(), Weak::new());
+        trunk.opened("{}");
+        trunk.leave(trunk.lane());
+        assert!(trunk.answer().is_some() && !stop.is_cancelled());
+        trunk.lock().last_lane = MAX_LANES - 1;
+        let last = trunk.lane();
+        assert!(
+            trunk.answer().is_none(),
+            "the next session gets another child"
+        );
+        assert!(!stop.is_cancelled());
+        trunk.leave(last);
+        assert!(stop.is_cancelled());
     }
 }
