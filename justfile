@@ -82,7 +82,7 @@ conformance: tools
 # Speed and memory of mcp-proxy, a static binary as in the images, beside a handler without a child and another bridge
 [group('test')]
 bench-proxy *arguments:
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$(rustc --print host-tuple)" --package mcp-proxy --package bench
+    RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' cargo build --release --locked --target "$(rustc --print host-tuple)" --package mcp-proxy --package bench
     [ -x .tools/bench/bin/mcp-proxy ] || cargo install --quiet --locked --root .tools/bench mcp-proxy --version 0.6.0
     @target/"$(rustc --print host-tuple)"/release/bench-proxy {{ arguments }}
 
