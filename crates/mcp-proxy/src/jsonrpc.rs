@@ -25,6 +25,9 @@ use crate::request_id::RequestId;
 /// Deepest nesting of arrays and objects that is passed to a child.
 pub const MAX_DEPTH: usize = 128;
 
+/// Bytes of the longest id or progress token, as it is written: they are remembered, some of them for long.
+pub const MAX_ID: usize = 1024;
+
 /// What a message is, read from the members it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -132,6 +135,21 @@ impl<'a> Message<'a> {
             return refuse("`id` must be a string or an integer");
         }
         let mut params = envelope.params;
+        let named = [
+            envelope.id,
+            params.meta.progress_token,
+            params.progress_token,
+            params.request_id,
+        ];
+        if named
+            .into_iter()
+            .flatten()
+            .any(|raw| raw.get().len() > MAX_ID)
+        {
+            return Err(Malformed::NotJsonRpc(format!(
+                "ids and progress tokens must not be longer than {MAX_ID} bytes"
+            )));
+        }
         let alike = envelope.alike.or(params.alike).or(params.meta.alike);
         params.meta.progress_token = params
             .meta

@@ -19,6 +19,11 @@ async fn what_is_no_message_is_refused() {
         "[".repeat(200),
         "]".repeat(200)
     );
+    let long = "x".repeat(1025);
+    let id = format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#);
+    let token = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"_meta":{{"progressToken":"{long}"}}}}}}"#
+    );
     for (body, code) in [
         ("", -32700),
         ("{", -32700),
@@ -34,6 +39,8 @@ async fn what_is_no_message_is_refused() {
         (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600),
         (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, -32600),
         (&deep, -32600),
+        (&id, -32600),
+        (&token, -32600),
     ] {
         let mut answer = bridge.post_text(body).session(&session).send().await;
         assert_eq!(answer.status, 400, "{body}");

@@ -18,6 +18,8 @@ use crate::session::Refused;
 
 /// Resources that one request may watch; the acknowledgement leaves out what is beyond.
 const MAX_WATCHED: usize = 256;
+/// Bytes of the longest URI that may be watched; a longer one is left out.
+const MAX_URI: usize = 8192;
 
 /// A request that listens.
 #[derive(Debug)]
@@ -106,7 +108,8 @@ impl Legacy {
             uris: Vec::new(),
         };
         let mut asked = Vec::new();
-        for uri in uris.into_iter().take(MAX_WATCHED) {
+        let short = uris.into_iter().filter(|uri| uri.len() <= MAX_URI);
+        for uri in short.take(MAX_WATCHED) {
             let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
             let count = watched.entry(uri.clone()).or_default();
             *count += 1;

@@ -83,6 +83,24 @@ async fn listeners_are_told_what_they_asked_for_under_their_own_ids() {
 }
 
 #[tokio::test]
+async fn what_is_watched_is_bounded() {
+    let capabilities = json!({ "resources": { "subscribe": true } }).to_string();
+    let bridge = told(&["--capabilities", &capabilities]).ready().await;
+    // The first of all in their order.
+    let long = format!("file:///{}", "+".repeat(8192));
+    let short = (0..300).map(|number| format!("file:///{number}"));
+    let wanted: Vec<String> = short.chain([long.clone()]).collect();
+    let filter = json!({ "notifications": { "resourceSubscriptions": wanted } });
+    let body = request(1, "subscriptions/listen", filter);
+    let mut stream = post(&bridge, &body).send().await;
+    let first = stream.event().await.unwrap().json();
+    let honoured = &first["params"]["notifications"]["resourceSubscriptions"];
+    let honoured = honoured.as_array().unwrap();
+    assert_eq!(honoured.len(), 256);
+    assert!(!honoured.contains(&json!(long)));
+}
+
+#[tokio::test]
 async fn a_resource_that_cannot_be_watched_is_not_acknowledged() {
     let capabilities = json!({ "resources": { "subscribe": true } }).to_string();
     let bridge = told(&[
