@@ -60,9 +60,9 @@ pub(crate) async fn submit(
     if !pages::is_own_form(&request, &state) {
         return Err(error::wrong_browser(&request).into());
     }
-    let now = state.clock.now();
     let who = Who::at(ClientAddress::of(&request));
-    let attempt = state.limits.attempt(Limit::DeviceCodes, &who, now).await;
+    let limit = Limit::DeviceCodes;
+    let attempt = state.limits.attempt(limit, &who, &*state.clock).await;
     let attempt = attempt.map_err(|exceeded| limited::too_many_page(&request, exceeded))?;
     let typed = form.get("user_code").unwrap_or_default();
     let code = UserCode::parse(typed).ok();
@@ -72,7 +72,7 @@ pub(crate) async fn submit(
     };
     // Only a wrong code stays counted.
     if !matches!(found, Ok(None)) {
-        attempt.succeeded(state.clock.now()).await;
+        attempt.succeeded().await;
     }
     let question = found.map_err(|problem| error::store_page(&request, &problem))?;
     if let (Some(code), Some(question)) = (code, question) {

@@ -80,12 +80,12 @@ pub(crate) async fn failures(
 ) -> error::Answer {
     let who = Who::at(ClientAddress::of(request)).named(client);
     let limit = Limit::TokenFailures;
-    let attempt = state.limits.attempt(limit, &who, state.clock.now()).await;
+    let attempt = state.limits.attempt(limit, &who, &*state.clock).await;
     let attempt = attempt.map_err(too_many_json)?;
     let answer = answer.await;
     let is_failure = matches!(&answer, Err(refused) if refused.status().is_client_error());
     if !is_failure {
-        attempt.succeeded(state.clock.now()).await;
+        attempt.succeeded().await;
     }
     answer
 }

@@ -8,115 +8,152 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use oauth::Timestamp;
+use oauth::Clock;
 use store::{Admission, Quota, Taken};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use super::{Exceeded, Limit, Limits, Who};
 
+#[cfg(test)]
+mod tests;
+
 /// How long an attempt waits for those before it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Something that may be tried now. Unless it is said that it [succeeded](Self::succeeded), it has failed.
 #[must_use = "an attempt that is dropped counts as a failure"]
-pub(crate) struct Attempt<'a>(Option<Counted<'a>>);
+pub(crate) struct Attempt<'a>(Option<Begun<'a>>);
 
-struct Counted<'a> {
-    limits: &'a Limits,
+struct Begun<'a> {
     place: Place<'a>,
-    quota: Quota,
     /// What was counted in the store.
     shared: Option<Taken>,
 }
 
 impl Limits {
     /// Counts one attempt of `who`, if one more may fail.
-    pub(crate) async fn attempt(
-        &self,
+    pub(crate) async fn attempt<'a>(
+        &'a self,
         limit: Limit,
         who: &Who<'_>,
-        now: Timestamp,
-    ) -> Result<Attempt<'_>, Exceeded> {
+        clock: &'a dyn Clock,
+    ) -> Result<Attempt<'a>, Exceeded> {
         let Some(quota) = self.quota(limit) else {
             return Ok(Attempt(None));
         };
-        let counter = who.counter(limit);
+        let counter = Counter {
+            limits: self,
+            clock,
+            name: who.counter(limit),
+            quota,
+        };
         let mut wait = Duration::ZERO;
-        let begun = self.begin(&counter, quota, now, &mut wait);
-        match tokio::time::timeout(PATIENCE, begun).await {
-            Ok(Some(one)) => Ok(Attempt(Some(one))),
-            Ok(None) | Err(_) => Err(self.refuse(limit, who, wait, now)),
+        match tokio::time::timeout(PATIENCE, begin(counter, &mut wait)).await {
+            Ok(Some(begun)) => Ok(Attempt(Some(begun))),
+            Ok(None) | Err(_) => Err(self.refuse(limit, who, wait, clock.now())),
         }
     }
+}
 
-    /// `None` when there is no room, and none can become free by what is under way here. `wait` is how long that lasts.
-    async fn begin(
-        &self,
-        counter: &str,
-        quota: Quota,
-        now: Timestamp,
-        wait: &mut Duration,
-    ) -> Option<Counted<'_>> {
-        let admit = || self.here.admit(counter, quota, now);
-        let mut place = loop {
-            match self.under_way.enter(counter, admit) {
-                Ok(place) => break place,
-                Err((refused, others)) => {
-                    *wait = refused;
-                    others?.await;
-                }
+/// `None` when there is no room, and none can become free by what is under way here. `wait` is how long that lasts.
+async fn begin<'a>(counter: Counter<'a>, wait: &mut Duration) -> Option<Begun<'a>> {
+    let taken = loop {
+        match counter.enter() {
+            Ok(taken) => break taken,
+            Err((refused, others)) => {
+                *wait = refused;
+                others?.await;
             }
-        };
-        let shared = loop {
-            // Looked at before the question: one that ends after it is heard of.
-            let others = place.others_at_work();
-            match self.count_there(counter, quota, now).await {
-                Ok(shared) => break shared,
-                Err(refused) => {
-                    *wait = refused;
-                    let Some(others) = others else {
-                        self.here.give_back(counter, place.taken, quota, now);
-                        return None;
-                    };
-                    others.await;
-                }
+        }
+    };
+    let mut place = Place {
+        counter,
+        taken,
+        is_at_work: false,
+    };
+    let shared = loop {
+        // Looked at before the question: one that ends after it is heard of.
+        let others = place.others_at_work();
+        match place.counter.count_there().await {
+            Ok(shared) => break shared,
+            Err(refused) => {
+                *wait = refused;
+                others?.await;
             }
-        };
-        place.begin_work();
-        Some(Counted {
-            limits: self,
-            place,
-            quota,
-            shared,
-        })
-    }
+        }
+    };
+    place.begin_work();
+    Some(Begun { place, shared })
 }
 
 impl Attempt<'_> {
     /// It went well, and does not count.
-    pub(crate) async fn succeeded(self, now: Timestamp) {
-        let Self(Some(Counted {
-            limits,
-            place,
-            quota,
-            shared,
-        })) = self
-        else {
+    pub(crate) async fn succeeded(self) {
+        let Self(Some(Begun { place, shared })) = self else {
             return;
         };
-        if let (Some(taken), Some(store)) = (shared, &limits.shared) {
-            let given = store
-                .backend()
-                .give_back(&place.counter, taken, quota, now)
-                .await;
-            if let Err(error) = given {
-                tracing::debug!(%error, "an attempt that went well stays counted");
+        if let Some(taken) = shared {
+            place.counter.give_back_there(taken).await;
+        }
+        place.counter.give_back(place.taken);
+    }
+}
+
+/// A counter, and the clock by which it counts.
+struct Counter<'a> {
+    limits: &'a Limits,
+    clock: &'a dyn Clock,
+    name: String,
+    quota: Quota,
+}
+
+impl Counter<'_> {
+    /// Counts one more in this process, which has a place then; else how long to wait, and those who may leave room before
+    /// that. Both are one step, so that nobody is refused for an attempt that has just ended.
+    fn enter(&self) -> Result<Taken, (Duration, Option<OwnedNotified>)> {
+        let mut groups = self.limits.under_way.groups();
+        let now = self.clock.now();
+        match self.limits.here.admit(&self.name, self.quota, now) {
+            Admission::Granted(taken) => {
+                groups.entry(self.name.clone()).or_default().places += 1;
+                Ok(taken)
+            }
+            Admission::Refused(wait) => {
+                let others = groups.get(&self.name);
+                let left = others.map(|group| Arc::clone(&group.left).notified_owned());
+                Err((wait, left))
             }
         }
-        limits
+    }
+
+    /// Takes off again what was counted in this process.
+    fn give_back(&self, taken: Taken) {
+        let now = self.clock.now();
+        self.limits
             .here
-            .give_back(&place.counter, place.taken, quota, now);
+            .give_back(&self.name, taken, self.quota, now);
+    }
+
+    /// As [`Limits::count_there`].
+    async fn count_there(&self) -> Result<Option<Taken>, Duration> {
+        let now = self.clock.now();
+        self.limits.count_there(&self.name, self.quota, now).await
+    }
+
+    /// Takes off again what was counted in the store.
+    async fn give_back_there(&self, taken: Taken) {
+        let Some(store) = &self.limits.shared else {
+            return;
+        };
+        let now = self.clock.now();
+        let given = store
+            .backend()
+            .give_back(&self.name, taken, self.quota, now)
+            .await;
+        if let Err(error) = given {
+            tracing::debug!(%error, "an attempt that went well stays counted");
+        }
     }
 }
 
@@ -134,59 +171,37 @@ struct Group {
     left: Arc<Notify>,
 }
 
-/// The place of one attempt. It is free again when this is dropped.
-struct Place<'a> {
-    under_way: &'a UnderWay,
-    counter: String,
-    taken: Taken,
-    is_at_work: bool,
-}
-
 impl UnderWay {
     fn groups(&self) -> MutexGuard<'_, HashMap<String, Group>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// A place, if `admit` counts one more; else how long to wait, and those who may leave room before that. Both are one step, so
-    /// that nobody is refused for an attempt that has just ended.
-    fn enter(
-        &self,
-        counter: &str,
-        admit: impl Fn() -> Admission,
-    ) -> Result<Place<'_>, (Duration, Option<OwnedNotified>)> {
-        let mut groups = self.groups();
-        match admit() {
-            Admission::Granted(taken) => {
-                groups.entry(counter.to_owned()).or_default().places += 1;
-                Ok(Place {
-                    under_way: self,
-                    counter: counter.to_owned(),
-                    taken,
-                    is_at_work: false,
-                })
-            }
-            Admission::Refused(wait) => {
-                let others = groups.get(counter);
-                let left = others.map(|group| Arc::clone(&group.left).notified_owned());
-                Err((wait, left))
-            }
-        }
-    }
+/// The place of one attempt. It is free again when this is dropped; and if nothing was tried until then (the store said no, or
+/// whoever asked did not wait for its word), nothing stays counted in this process.
+struct Place<'a> {
+    counter: Counter<'a>,
+    taken: Taken,
+    is_at_work: bool,
 }
 
 impl Place<'_> {
+    fn groups(&self) -> MutexGuard<'_, HashMap<String, Group>> {
+        self.counter.limits.under_way.groups()
+    }
+
     /// The next end of another attempt, if any is at work.
     fn others_at_work(&self) -> Option<OwnedNotified> {
-        let groups = self.under_way.groups();
+        let groups = self.groups();
         let group = groups
-            .get(&self.counter)
+            .get(&self.counter.name)
             .filter(|group| group.at_work > 0)?;
         Some(Arc::clone(&group.left).notified_owned())
     }
 
     fn begin_work(&mut self) {
         self.is_at_work = true;
-        if let Some(group) = self.under_way.groups().get_mut(&self.counter) {
+        if let Some(group) = self.groups().get_mut(&self.counter.name) {
             group.at_work += 1;
         }
     }
@@ -194,15 +209,19 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut groups = self.under_way.groups();
-        let Some(group) = groups.get_mut(&self.counter) else {
+        // Before it leaves: those who wait for that look whether there is room.
+        if !self.is_at_work {
+            self.counter.give_back(self.taken);
+        }
+        let mut groups = self.groups();
+        let Some(group) = groups.get_mut(&self.counter.name) else {
             return;
         };
         group.places -= 1;
         group.at_work -= usize::from(self.is_at_work);
         group.left.notify_waiters();
         if group.places == 0 {
-            groups.remove(&self.counter);
+            groups.remove(&self.counter.name);
         }
     }
 }
