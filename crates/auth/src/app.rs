@@ -38,6 +38,8 @@ use crate::sweep;
 
 /// How long a stop may take: requests in flight are finished, then the rest is cut.
 const STOP_LIMIT: Duration = Duration::from_secs(25);
+/// How long after the start the library that signs is made ready.
+const SEED_AFTER: Duration = Duration::from_millis(500);
 /// How often gauges are set.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
@@ -304,6 +306,7 @@ impl App {
         }
         tracing::info!(address = %addresses[0].1, private = %addresses[1].1, issuer = %self.state.issuer,
             services = self.state.sites().services().count(), "mcp-auth is listening");
+        tokio::spawn(get_ready_to_sign());
         let private = tokio::spawn(private);
         let public = tokio::spawn(public);
         shutdown.soft().cancelled().await;
@@ -329,6 +332,14 @@ impl App {
         public.await??;
         private.await??;
         Ok(())
+    }
+}
+
+/// Saves the first who gets a token the wait, and not at the cost of those who wait for readiness: it keeps a processor busy.
+async fn get_ready_to_sign() {
+    tokio::time::sleep(SEED_AFTER).await;
+    if let Err(error) = tokio::task::spawn_blocking(crate::keys::seed_generator).await {
+        tracing::debug!(%error, "the first token will take longer");
     }
 }
 

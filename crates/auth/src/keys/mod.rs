@@ -26,8 +26,8 @@ use self::ring::KeyRing;
 pub(crate) use self::ring::{InvalidSignature, KeyInfo};
 use self::seal::{DERIVATION, Secrets};
 use self::settings::KeySettings;
-pub(crate) use self::signing::PublishedKey;
 use self::signing::{Private, generate};
+pub(crate) use self::signing::{PublishedKey, seed_generator};
 use crate::flow::decisions::Decisions;
 
 /// A key that is not known here makes the ring be read again, at most once in this time.

@@ -1,6 +1,8 @@
 //! One signing key: made, opened, published, used.
 
+use aws_lc_rs::agreement::{self, ECDH_P256};
 use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
@@ -14,6 +16,9 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::KeyError;
+
+/// Numbers that are tried as a key. More than one is needed only where chance is not what it should be.
+const CANDIDATES: usize = 8;
 
 /// A private key in PKCS #8.
 pub(super) type Private = Zeroizing<Vec<u8>>;
@@ -67,18 +72,22 @@ pub(super) fn generate(
     algorithm: Algorithm,
     entropy: &dyn Entropy,
 ) -> Result<FreshKey<Private>, KeyError> {
-    let failed = |_| KeyError::Damaged("a new signing key could not be made");
+    let failed = |_: Unspecified| KeyError::Damaged("a new signing key could not be made");
     let material = match algorithm {
-        Algorithm::Es256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+        Algorithm::Es256 => p256(entropy)
             .and_then(|pair| pair.to_pkcs8v1())
             .map_err(failed)?
             .as_ref()
             .to_vec(),
-        Algorithm::EdDsa => Ed25519KeyPair::generate()
-            .and_then(|pair| pair.to_pkcs8())
-            .map_err(failed)?
-            .as_ref()
-            .to_vec(),
+        Algorithm::EdDsa => {
+            let seed: Zeroizing<[u8; 32]> = Zeroizing::new(oauth::entropy::bytes(entropy));
+            Ed25519KeyPair::from_seed_unchecked(seed.as_slice())
+                .map_err(Unspecified::from)
+                .and_then(|pair| pair.to_pkcs8())
+                .map_err(failed)?
+                .as_ref()
+                .to_vec()
+        }
         Algorithm::Rs256 => rsa::KeyPair::generate(rsa::KeySize::Rsa2048)
             .and_then(|pair| pair.as_der())
             .map_err(failed)?
@@ -90,6 +99,37 @@ pub(super) fn generate(
         algorithm,
         material: Zeroizing::new(material),
     })
+}
+
+/// A P-256 key (FIPS 186-5 appendix A.2.2: bytes that are no number from 1 to n − 1 are thrown away, which chance lets happen once
+/// in 2³²). The bytes come from the system and not from the generator of the library, which the very first start would wait
+/// for: see [`seed_generator`].
+fn p256(entropy: &dyn Entropy) -> Result<EcdsaKeyPair, Unspecified> {
+    for _ in 0..CANDIDATES {
+        let number: Zeroizing<[u8; 32]> = Zeroizing::new(oauth::entropy::bytes(entropy));
+        let Ok(private) = agreement::PrivateKey::from_private_key(&ECDH_P256, number.as_slice())
+        else {
+            continue;
+        };
+        let public = private.compute_public_key()?;
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(
+            algorithm,
+            number.as_slice(),
+            public.as_ref(),
+        )?;
+        return Ok(pair);
+    }
+    Err(Unspecified)
+}
+
+/// Makes the library ready to sign. At its first use its generator measures jitter of the processor for some 40 ms (SP 800-90B), once
+/// in a process; whoever gets the first token would wait for it.
+pub(crate) fn seed_generator() {
+    let mut thrown_away = [0; 1];
+    if aws_lc_rs::rand::fill(&mut thrown_away).is_err() {
+        tracing::warn!("the cryptographic library has no randomness: tokens cannot be signed");
+    }
 }
 
 /// Takes a private key apart.
@@ -185,4 +225,43 @@ fn rs256(private: &[u8]) -> Result<Parts, KeyError> {
         DecodingKey::from_rsa_raw_components(modulus, exponent),
         parameters,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use aws_lc_rs::encoding::{AsBigEndian as _, EcPrivateKeyBin};
+
+    use super::*;
+
+    /// Chance that gives out these bytes, each of them 32 times, and the last one for ever.
+    struct Loaded(Mutex<Vec<u8>>);
+
+    impl Entropy for Loaded {
+        fn fill(&self, bytes: &mut [u8]) {
+            let mut left = self.0.lock().unwrap();
+            let byte = if left.len() > 1 {
+                left.remove(0)
+            } else {
+                left[0]
+            };
+            bytes.fill(byte);
+        }
+    }
+
+    fn private_number(chance: &[u8]) -> Result<Vec<u8>, Unspecified> {
+        let pair = p256(&Loaded(Mutex::new(chance.to_vec())))?;
+        let number: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes()?;
+        Ok(number.as_ref().to_vec())
+    }
+
+    #[test]
+    fn a_key_is_the_first_number_that_is_one() {
+        assert_eq!(private_number(&[7]).unwrap(), [7; 32]);
+        // Zero, and a number beyond the order of the curve.
+        assert_eq!(private_number(&[0, 0xff, 9]).unwrap(), [9; 32]);
+        assert!(private_number(&[0]).is_err());
+        assert!(private_number(&[0xff]).is_err());
+    }
 }
