@@ -53,8 +53,10 @@ pub(super) fn begin_write(database: &Database) -> Result<redb::WriteTransaction,
     Ok(transaction)
 }
 
+/// The first change makes the tables last; should the machine fail before it, they are made again.
 fn prepare(database: &Database) -> Result<(), redb::Error> {
-    let transaction = begin_write(database)?;
+    let mut transaction = begin_write(database)?;
+    transaction.set_durability(redb::Durability::None)?;
     tables::create(&transaction)?;
     transaction.commit()?;
     Ok(())
