@@ -12,7 +12,7 @@ use testkit::redis::RedisServer;
 use testkit::wait::{PATIENCE, until};
 
 use crate::administration;
-use crate::service::{AUTH, Auth, JWT_SECRET, run, settings};
+use crate::service::{AUTH, Auth, JWT_SECRET, in_redis, run, settings};
 use crate::sign_in::{Client, Tokens, refreshing, signed_in};
 
 const NEW_SECRET: &str = "new-secret-0123456789-abcdefghijklmnop";
@@ -37,22 +37,6 @@ async fn refreshed(auth: &Auth, client: &Client, tokens: &Tokens) -> Tokens {
             .post("/token", &refreshing(client, &tokens.refresh))
             .await,
     )
-}
-
-fn on_redis(redis: &RedisServer) -> Vec<(&'static str, String)> {
-    vec![
-        ("STORE", "redis".to_owned()),
-        ("REDIS_URL", redis.url()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD.to_owned()),
-    ]
-}
-
-fn with<'a>(
-    settings: &'a [(&'static str, String)],
-    more: &[(&'a str, &'a str)],
-) -> Vec<(&'a str, &'a str)> {
-    let settings = settings.iter().map(|(name, value)| (*name, value.as_str()));
-    settings.chain(more.iter().copied()).collect()
 }
 
 #[tokio::test]
@@ -101,8 +85,8 @@ async fn another_algorithm_takes_over_without_ending_a_token() {
 #[tokio::test]
 async fn over_three_rotations_no_check_and_no_refresh_fails() {
     let redis = RedisServer::start().await.unwrap();
-    let settings = on_redis(&redis);
-    let settings = with(&settings, &[("KEY_LIFETIME", "86400")]);
+    let url = redis.url();
+    let settings = [&in_redis(&url)[..], &[("KEY_LIFETIME", "86400")]].concat();
     let clock = Arc::new(ManualClock::at(
         Timestamp::from_second(1_800_000_000).unwrap(),
     ));
@@ -150,10 +134,8 @@ async fn over_three_rotations_no_check_and_no_refresh_fails() {
 #[tokio::test]
 async fn the_secret_changes_instance_by_instance_without_a_failure() {
     let redis = RedisServer::start().await.unwrap();
-    let settings_of_redis = on_redis(&redis);
-    let base = with(&settings_of_redis, &[]);
-    let first = Auth::start_with(&base).await;
-    let second = Auth::start_with(&base).await;
+    let first = Auth::start_on(&redis, &[]).await;
+    let second = Auth::start_on(&redis, &[]).await;
     let (client, tokens) = signed_in(&first).await;
     let changing = [
         ("GATEWAY_JWT_SECRET", NEW_SECRET),
@@ -178,7 +160,7 @@ async fn the_secret_changes_instance_by_instance_without_a_failure() {
     assert_eq!(second.verify(&tokens.access).await.status, 200);
     refreshed(&second, &client, &tokens).await;
     // The old secret opens nothing any more.
-    let old = settings(&base);
+    let old = settings(&in_redis(&redis.url()));
     let output = run(&[], &old, second.directory(), "");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
@@ -192,9 +174,7 @@ async fn the_secret_changes_instance_by_instance_without_a_failure() {
 #[tokio::test]
 async fn a_store_that_lost_its_keys_is_not_given_new_ones() {
     let redis = RedisServer::start().await.unwrap();
-    let base = on_redis(&redis);
-    let base = with(&base, &[]);
-    let auth = Auth::start_with(&base).await;
+    let auth = Auth::start_on(&redis, &[]).await;
     signed_in(&auth).await;
     drop(auth);
     redis
@@ -202,15 +182,15 @@ async fn a_store_that_lost_its_keys_is_not_given_new_ones() {
         .await
         .unwrap();
     let place = tempfile::tempdir().unwrap();
-    let output = run(&[], &settings(&base), place.path(), "");
+    let output = run(&[], &settings(&in_redis(&redis.url())), place.path(), "");
     assert_snapshot!(String::from_utf8(output.stderr).unwrap().trim(), @"mcp-auth: the store has sessions (1) but no keys, so it has lost something: new keys could read none of their refresh tokens. Restore a backup that has the keys, or start with an empty store (everybody signs in anew)");
 }
 
 #[tokio::test]
 async fn an_instance_puts_lost_keys_back() {
     let redis = RedisServer::start().await.unwrap();
-    let base = on_redis(&redis);
-    let base = with(&base, &[]);
+    let url = redis.url();
+    let base = in_redis(&url);
     let clock = Arc::new(ManualClock::at(
         Timestamp::from_second(1_800_000_000).unwrap(),
     ));
@@ -229,9 +209,9 @@ async fn an_instance_puts_lost_keys_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_under_load_fails_no_check_and_no_refresh() {
     let redis = RedisServer::start().await.unwrap();
-    let base = on_redis(&redis);
-    let base = with(&base, &[("KEY_PUBLISHED_BEFORE", "1")]);
-    let instances = Arc::new([Auth::start_with(&base).await, Auth::start_with(&base).await]);
+    let soon = [("KEY_PUBLISHED_BEFORE", "1")];
+    let start = || Auth::start_on(&redis, &soon);
+    let instances = Arc::new([start().await, start().await]);
     let mut sessions = Vec::new();
     for _ in 0..4 {
         sessions.push(signed_in(&instances[0]).await);
@@ -290,10 +270,8 @@ async fn a_rotation_under_load_fails_no_check_and_no_refresh() {
 #[tokio::test]
 async fn compromised_keys_are_void_at_once_and_refresh_tokens_live() {
     let redis = RedisServer::start().await.unwrap();
-    let base = on_redis(&redis);
-    let base = with(&base, &[]);
-    let first = Auth::start_with(&base).await;
-    let second = Auth::start_with(&base).await;
+    let first = Auth::start_on(&redis, &[]).await;
+    let second = Auth::start_on(&redis, &[]).await;
     let (client, tokens) = signed_in(&first).await;
     for auth in [&first, &second] {
         assert_eq!(auth.verify(&tokens.access).await.status, 200);

@@ -6,7 +6,7 @@ use testkit::redis::RedisServer;
 use testkit::wait;
 
 use crate::answer::Answer;
-use crate::service::{Auth, USERNAME, cheap_hash};
+use crate::service::{Auth, USERNAME, cheap_hash, in_redis};
 use crate::service_rules::ada_and_bob;
 use crate::sign_in::{Tokens, public_client, refreshing, signed_in, tokens};
 
@@ -41,12 +41,7 @@ fn only(name: &str) -> String {
 async fn a_changed_list_counts_at_once_on_every_instance() {
     let redis = RedisServer::start().await.unwrap();
     let (url, people) = (redis.url(), ada_and_bob());
-    let settings = [
-        ("STORE", "redis"),
-        ("REDIS_URL", url.as_str()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-        ("LOCAL_USERS", people.as_str()),
-    ];
+    let settings = [&in_redis(&url)[..], &[("LOCAL_USERS", &people)]].concat();
     let one = Auth::start_with_file(&settings, &only(USERNAME)).await;
     let two = Auth::start_with_file(&settings, &only(USERNAME)).await;
     let (client, tokens) = signed_in(&one).await;

@@ -8,7 +8,7 @@ use testkit::redis::{RedisSentinels, RedisServer};
 use testkit::wait::{PATIENCE, until};
 
 use crate::answer::answer;
-use crate::service::{Auth, PASSWORD, USERNAME};
+use crate::service::{Auth, PASSWORD, USERNAME, in_redis};
 use crate::sign_in::{
     Tokens, approve, code, log_in, public_client, redemption, refreshing, signed_in,
 };
@@ -235,13 +235,9 @@ async fn an_outage_of_redis_under_load_gives_503_and_ends_with_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fail_over_of_redis_gives_503_and_ends_by_itself() {
     let mut redis = RedisSentinels::start(1).await.unwrap();
-    let auth = Auth::start_with(&[
-        ("STORE", "redis"),
-        ("REDIS_URL", &redis.url()),
-        ("REDIS_PASSWORD", RedisServer::PASSWORD),
-        ("REDIS_SENTINEL_PASSWORD", RedisServer::PASSWORD),
-    ])
-    .await;
+    let url = redis.url();
+    let sentinels = [("REDIS_SENTINEL_PASSWORD", RedisServer::PASSWORD)];
+    let auth = Auth::start_with(&[&in_redis(&url)[..], &sentinels].concat()).await;
     let (client, tokens) = signed_in(&auth).await;
     let (other, revoked) = signed_in(&auth).await;
     let form = [
