@@ -42,6 +42,7 @@ mod overload;
 mod races;
 mod redirects;
 mod refresh;
+mod refused_registrations;
 mod register;
 mod registration;
 mod reload;

@@ -18,3 +18,4 @@ mod membership;
 mod oidc;
 mod oidc_attacks;
 mod remembered;
+mod withdrawn;
