@@ -1,21 +1,22 @@
-//! `/token`: codes and refresh tokens become access tokens (OAuth 2.1 sections 4.1.3 and 4.3).
+//! `/token`: who asks, what every grant looks at, and the answer. Each grant of a person has a file of its own.
+
+mod code;
+mod refresh;
 
 use oauth::claims::AccessClaims;
 use oauth::client::{Client, PresentedCredentials};
-use oauth::pkce::CodeVerifier;
 use oauth::rules::TokenLifetimes;
-use oauth::session::{self, Revocation, Session};
-use oauth::token::{AuthorizationCode, RefreshToken};
+use oauth::session::{Revocation, Session};
 use oauth::{ClientId, ErrorCode, ScopeSet, Timestamp, TokenId};
 use serde::Serialize;
-use store::{Event, Redemption, Refresh, StoreError};
+use store::{Event, StoreError};
 use zeroize::Zeroizing;
 
-use super::Refusal;
+pub(crate) use self::code::{CodeGrant, exchange_code};
+pub(crate) use self::refresh::{RefreshGrant, client_of_refresh_token, refresh};
 use super::admission::is_still_welcome;
-use super::membership::{self, Standing};
+use super::{Refusal, membership};
 use crate::app::AppState;
-use crate::audit;
 
 /// What a client presented to prove who it is.
 #[derive(Debug, Default)]
@@ -64,202 +65,6 @@ pub(crate) async fn authenticate(
     client
         .filter(|client| client.is_proved_by(&presented))
         .ok_or_else(|| refuse(unknown))
-}
-
-/// `grant_type=authorization_code`.
-pub(crate) struct CodeGrant<'a> {
-    pub(crate) code: &'a str,
-    pub(crate) verifier: &'a str,
-    pub(crate) redirect_uri: Option<&'a str>,
-    pub(crate) resources: &'a [String],
-}
-
-/// Redeems a code. Wrong, spent, expired and foreign codes get the same answer.
-pub(crate) async fn exchange_code(
-    state: &AppState,
-    client: &Client,
-    grant: &CodeGrant<'_>,
-) -> Result<TokenAnswer, Refusal> {
-    let refused = || {
-        Refusal::told(
-            ErrorCode::InvalidGrant,
-            "the code is wrong, spent or expired, or was issued for another client, redirect_uri or code_verifier",
-        )
-    };
-    check_grant(client.metadata.may_use_codes(), "authorization_code")?;
-    let code = AuthorizationCode::parse(grant.code).ok_or_else(refused)?;
-    let verifier = CodeVerifier::parse(grant.verifier).ok_or_else(|| {
-        Refusal::told(
-            ErrorCode::InvalidRequest,
-            "code_verifier must be 43 to 128 unreserved characters",
-        )
-    })?;
-    let now = state.clock.now();
-    let session = state
-        .store
-        .session(&code.session, now)
-        .await?
-        .filter(|session| is_since_registration(session, client))
-        .ok_or_else(refused)?;
-    // Only who holds the code may learn what it is for.
-    if session.is_code_of(&code, &client.id) {
-        check_resources(state, &session, grant.resources)?;
-        if !is_welcome(state, &session, now).await? {
-            end_session(state, &session, Revocation::PersonRefused, now).await?;
-            tracing::warn!(target: "audit", event = "code_refused", session = %session.id, subject = %session.person.subject,
-                client = %audit::client(&client.id), token = %audit::token(grant.code),
-                "a code is refused: this person may not come in any more");
-            return Err(refused());
-        }
-    }
-    let lifetimes = lifetimes(state, &session);
-    let attempt = session::Redemption {
-        code: &code,
-        client_id: &client.id,
-        redirect_uri: grant.redirect_uri,
-        verifier: &verifier,
-    };
-    let redeemed = state
-        .store
-        .redeem_code(
-            &attempt,
-            lifetimes.session,
-            lifetimes.access_token,
-            now,
-            state.entropy.as_ref(),
-        )
-        .await?;
-    match redeemed {
-        Redemption::Granted(session) => {
-            let answer = answer(state, client, &session, None, now)?;
-            tracing::info!(target: "audit", event = "token_issued", session = %session.id, subject = %session.person.subject,
-                client = %audit::client(&client.id), service = %session.service, token = %audit::token(&answer.access_token), "tokens issued");
-            Ok(answer)
-        }
-        Redemption::Replayed(session) => {
-            state
-                .decisions
-                .learn(Event::SessionChanged(session.id.to_string()));
-            tracing::warn!(target: "audit", event = "code_reused", session = %session.id, subject = %session.person.subject,
-                client = %audit::client(&client.id), token = %audit::token(grant.code), "a code was presented again: its session is revoked");
-            Err(refused())
-        }
-        Redemption::Refused | Redemption::Unknown => Err(refused()),
-    }
-}
-
-/// `grant_type=refresh_token`.
-pub(crate) struct RefreshGrant<'a> {
-    pub(crate) refresh_token: &'a str,
-    pub(crate) scope: Option<&'a str>,
-    pub(crate) resources: &'a [String],
-}
-
-/// Some clients leave out `client_id` when they refresh; a public client is then known by the token itself.
-pub(crate) async fn client_of_refresh_token(
-    state: &AppState,
-    refresh_token: &str,
-    credentials: ClientCredentials,
-) -> Result<ClientCredentials, Refusal> {
-    if credentials.client_id.is_some() {
-        return Ok(credentials);
-    }
-    let Some(token) = RefreshToken::parse(refresh_token) else {
-        return Ok(credentials);
-    };
-    // A session that is gone says nothing against the client: it signs in again and keeps its registration.
-    let session = state
-        .store
-        .session(&token.session, state.clock.now())
-        .await?
-        .ok_or_else(refresh_refused)?;
-    Ok(ClientCredentials {
-        client_id: Some(session.client_id.to_string()),
-        ..credentials
-    })
-}
-
-fn refresh_refused() -> Refusal {
-    Refusal::told(
-        ErrorCode::InvalidGrant,
-        "the refresh token is wrong, spent or expired, or belongs to another client; sign in again",
-    )
-}
-
-/// Rotates a refresh token.
-pub(crate) async fn refresh(
-    state: &AppState,
-    client: &Client,
-    grant: &RefreshGrant<'_>,
-) -> Result<TokenAnswer, Refusal> {
-    let refused = refresh_refused;
-    check_grant(client.metadata.may_refresh(), "refresh_token")?;
-    let token = RefreshToken::parse(grant.refresh_token).ok_or_else(refused)?;
-    let now = state.clock.now();
-    let session = state
-        .store
-        .session(&token.session, now)
-        .await?
-        .filter(|session| is_since_registration(session, client))
-        .ok_or_else(refused)?;
-    // Only who holds the token may learn what it is for, or end what it belongs to.
-    let is_theirs = session.client_id == client.id;
-    if !is_theirs || !session.is_genuine(&token, state.keys.derivation()) {
-        return Err(refused());
-    }
-    check_resources(state, &session, grant.resources)?;
-    let scope = narrowed_scope(&session, grant.scope)?;
-    let lifetimes = lifetimes(state, &session);
-    if !is_welcome(state, &session, now).await? {
-        refuse_refresh(state, &session, Revocation::PersonRefused, now).await?;
-        return Err(refused());
-    }
-    let why = match membership::standing(state, &session, now).await? {
-        Standing::Confirmed => None,
-        Standing::Unconfirmed => Some(Revocation::MembershipUnconfirmed),
-        Standing::Left => Some(Revocation::PersonRefused),
-        Standing::Unknown => {
-            let text = "GitHub does not say whether this person still is a member; try again later";
-            return Err(Refusal::told(ErrorCode::TemporarilyUnavailable, text));
-        }
-    };
-    if let Some(why) = why {
-        refuse_refresh(state, &session, why, now).await?;
-        return Err(refused());
-    }
-    let rotated = state
-        .store
-        .rotate_refresh(
-            &token,
-            &client.id,
-            state.keys.derivation(),
-            lifetimes.session,
-            lifetimes.access_token,
-            now,
-        )
-        .await?;
-    match rotated {
-        Refresh::Granted(session) => {
-            state
-                .store
-                .note_client_use(client, state.tokens.client_lifetime, now)
-                .await?;
-            let answer = answer(state, client, &session, scope, now)?;
-            tracing::info!(target: "audit", event = "token_refreshed", session = %session.id, subject = %session.person.subject,
-                client = %audit::client(&client.id), token = %audit::token(&answer.access_token), "tokens refreshed");
-            Ok(answer)
-        }
-        Refresh::Replayed(session) => {
-            state
-                .decisions
-                .learn(Event::SessionChanged(session.id.to_string()));
-            tracing::warn!(target: "audit", event = "token_replayed", session = %session.id,
-                subject = %session.person.subject, client = %audit::client(&client.id), token = %audit::token(grant.refresh_token),
-                "a spent refresh token was presented again: its session is revoked");
-            Err(refused())
-        }
-        Refresh::Unknown => Err(refused()),
-    }
 }
 
 /// A client uses the grants that it registered and no others (RFC 6749 section 5.2).
@@ -316,19 +121,6 @@ async fn end_session(
     Ok(())
 }
 
-async fn refuse_refresh(
-    state: &AppState,
-    session: &Session,
-    why: Revocation,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    end_session(state, session, why, now).await?;
-    tracing::warn!(target: "audit", event = "refresh_refused", session = %session.id, subject = %session.person.subject,
-        client = %audit::client(&session.client_id), ?why,
-        "refresh refused: this person may not come in any more");
-    Ok(())
-}
-
 /// Every resource that is named must be the session's (RFC 8707 section 2.2).
 fn check_resources(
     state: &AppState,
@@ -345,24 +137,6 @@ fn check_resources(
             "resource is not the one that was granted",
         ))
     }
-}
-
-/// Scopes may shrink for one access token, never grow (RFC 6749 section 6).
-fn narrowed_scope(session: &Session, asked: Option<&str>) -> Result<Option<ScopeSet>, Refusal> {
-    let Some(asked) = asked else { return Ok(None) };
-    let asked = ScopeSet::parse(asked)
-        .map_err(|error| Refusal::told(ErrorCode::InvalidScope, error.to_string()))?;
-    if asked.is_empty() {
-        return Ok(None);
-    }
-    let narrowed = asked.intersection(&session.scope);
-    if narrowed.is_empty() {
-        return Err(Refusal::told(
-            ErrorCode::InvalidScope,
-            "none of these scopes was granted",
-        ));
-    }
-    Ok(Some(narrowed))
 }
 
 /// The answer with the tokens of a session; a machine's session has no refresh token.
