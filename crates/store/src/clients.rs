@@ -182,12 +182,11 @@ impl Store {
         self.settle_client(&client.id, now).await
     }
 
-    /// Changes a client in one atomic step, if `change` still wants to after looking at what is stored now. `None` when the
-    /// client is gone or `change` declined.
+    /// Changes a client in one atomic step, if `change` still wants to after looking at what is stored now. It lives no longer for
+    /// it: else whoever registers clients that nobody uses could keep them. `None` when the client is gone or `change` declined.
     pub async fn change_client<R: Clone>(
         &self,
         id: &ClientId,
-        lifetime: u64,
         now: Timestamp,
         change: impl Fn(Client) -> Option<(Client, R)>,
     ) -> Result<Option<(Client, R)>, StoreError> {
@@ -197,8 +196,7 @@ impl Store {
                 match stored.and_then(&change) {
                     None => Transition::keep(None),
                     Some((client, answer)) => {
-                        let end = client.expires_at(lifetime);
-                        Transition::put(client.clone(), end, Some((client, answer)))
+                        Transition::replace(client.clone(), Some((client, answer)))
                             .telling(Event::ClientChanged(id.to_string()))
                     }
                 }

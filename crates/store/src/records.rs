@@ -43,6 +43,7 @@ pub struct Transition<T, R> {
 enum Change<T> {
     Keep,
     Put(T, Option<Timestamp>),
+    Replace(T),
     Remove,
 }
 
@@ -60,6 +61,15 @@ impl<T, R> Transition<T, R> {
     pub const fn put(record: T, expires_at: Option<Timestamp>, answer: R) -> Self {
         Self {
             change: Change::Put(record, expires_at),
+            event: None,
+            answer,
+        }
+    }
+
+    /// `record` is stored in place of what was there, and ends when that would have ended.
+    pub const fn replace(record: T, answer: R) -> Self {
+        Self {
+            change: Change::Replace(record),
             event: None,
             answer,
         }
@@ -220,6 +230,10 @@ impl Records {
             let new = match change {
                 Change::Keep => return Ok(answer),
                 Change::Put(value, expires_at) => Some(encode(&key, &value, expires_at)?),
+                Change::Replace(value) => {
+                    let expires_at = old.as_ref().and_then(Record::expires_at);
+                    Some(encode(&key, &value, expires_at)?)
+                }
                 Change::Remove => None,
             };
             if new == old {

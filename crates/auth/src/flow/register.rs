@@ -118,16 +118,11 @@ pub(crate) async fn update(
         .map_err(|error| Refusal::told(error.code, error.description))?;
     let (updated, secrets) = state
         .store
-        .change_client(
-            &client.id,
-            state.tokens.client_lifetime,
-            state.clock.now(),
-            |stored| {
-                stored
-                    .is_managed_by(token)
-                    .then(|| stored.update(metadata.clone(), state.entropy.as_ref()))
-            },
-        )
+        .change_client(&client.id, state.clock.now(), |stored| {
+            stored
+                .is_managed_by(token)
+                .then(|| stored.update(metadata.clone(), state.entropy.as_ref()))
+        })
         .await?
         .ok_or(Refusal::Registration)?;
     tracing::info!(target: "audit", event = "client_changed", client = %updated.id, "client changed");

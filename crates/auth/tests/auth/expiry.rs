@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use oauth::{ManualClock, Timestamp};
+use serde_json::json;
 use testkit::redis::RedisServer;
 
 use crate::answer::answer;
+use crate::registration::{managed, replaced};
 use crate::service::{AUTH, Auth, RESOURCE};
 use crate::sign_in::{
-    Tokens, approve, ask, confidential_client, public_client, refreshing, register_with, signed_in,
-    tokens,
+    REDIRECT, Tokens, approve, ask, confidential_client, public_client, refreshing, register_with,
+    signed_in, tokens,
 };
 
 const HOUR: i64 = 3600;
@@ -49,6 +51,23 @@ async fn a_client_that_is_never_used_ends_after_a_day_and_a_used_one_with_its_gr
         "401 invalid_client"
     );
     assert_eq!(auth.verify(&held.access).await.status, 401);
+}
+
+/// Where there is little room a client that nobody uses ends within a quarter of an hour. Whoever registers clients to fill it up
+/// could keep each of them for a day by an update (RFC 7592 section 2.2).
+#[tokio::test]
+async fn an_update_does_not_prolong_a_client_that_is_never_used() {
+    let (clock, auth) = at_the_beginning(&[("MAX_CLIENTS", "1")]).await;
+    let client = public_client(&auth).await;
+    let metadata = json!({"client_id": client.id, "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none"});
+    let changed = replaced(&auth, &client, &client.registration_token, metadata).await;
+    let token = changed.text("registration_access_token");
+    clock.advance(HOUR / 4 - 1);
+    let status = async || managed(&auth, "GET", &client.id, Some(&token)).await.status;
+    assert_eq!(status().await, 200);
+    clock.advance(1);
+    assert_eq!(status().await, 401);
+    public_client(&auth).await;
 }
 
 /// Uses are written down seldom; a life that is shorter than that must not end for it.

@@ -10,7 +10,7 @@ use crate::sign_in::{
     Client, REDIRECT, public_client, redemption, register_with, registration, signed_in,
 };
 
-async fn managed(auth: &Auth, method: &str, id: &str, token: Option<&str>) -> Answer {
+pub(crate) async fn managed(auth: &Auth, method: &str, id: &str, token: Option<&str>) -> Answer {
     let request = auth.request(method, AUTH, &format!("/register/{id}"));
     answer(match token {
         Some(token) => request.bearer_auth(token),
@@ -191,7 +191,7 @@ async fn there_is_a_bound_of_clients_and_none_is_removed_for_a_new_one() {
     public_client(&auth).await;
 }
 
-async fn replaced(auth: &Auth, client: &Client, token: &str, metadata: Value) -> Answer {
+pub(crate) async fn replaced(auth: &Auth, client: &Client, token: &str, metadata: Value) -> Answer {
     let path = format!("/register/{}", client.id);
     let request = auth.request("PUT", AUTH, &path).bearer_auth(token);
     answer(request.json(&metadata)).await
