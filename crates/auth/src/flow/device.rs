@@ -14,6 +14,7 @@ use super::Refusal;
 use super::admission::is_still_welcome;
 use super::token::{self, TokenAnswer};
 use crate::app::AppState;
+use crate::audit;
 
 /// How many user codes are tried; that even one is taken is rare.
 const TRIES: u8 = 5;
@@ -211,11 +212,12 @@ async fn open(
     let entropy = state.entropy.as_ref();
     let session = Session::for_device(request, person, granted_at, lifetimes.session, now, entropy);
     let answer = token::answer(state, client, &session, None, now)?;
-    tracing::info!(target: "audit", event = "token_issued", session = %session.id, subject = %session.person.subject,
-        client = %client.id, service = %session.service, "tokens issued to a device");
     state
         .store
-        .open_session(session, lifetimes.access_token, now)
+        .open_session(session.clone(), lifetimes.access_token, now)
         .await?;
+    // Not before it is stored: without its session a token is none.
+    tracing::info!(target: "audit", event = "token_issued", session = %session.id, subject = %session.person.subject,
+        client = %client.id, service = %session.service, token = %audit::token(&answer.access_token), "tokens issued to a device");
     Ok(answer)
 }

@@ -8,6 +8,7 @@ use oauth::{ErrorCode, ServiceName};
 use super::Refusal;
 use super::token::{self, TokenAnswer};
 use crate::app::AppState;
+use crate::audit;
 
 /// Issues an access token for one of the client's services. There is no refresh token (RFC 6749 section 4.4.3) and no person:
 /// `sub` names the client. Its scopes are those that the service needs.
@@ -36,10 +37,14 @@ pub(crate) async fn issue(
             .map_err(|error| Refusal::Internal(format!("no subject for a client: {error}")))?
     };
     let answer = token::answer(state, client, &session, None, now)?;
-    tracing::info!(target: "audit", event = "token_issued", session = %session.id, subject = %session.person.subject,
-        client = %client.id, service = %session.service, "token issued to an operator's client");
     let lifetime = state.policy.rules().longest_access_token();
-    state.store.open_session(session, lifetime, now).await?;
+    state
+        .store
+        .open_session(session.clone(), lifetime, now)
+        .await?;
+    // Not before it is stored: without its session a token is none.
+    tracing::info!(target: "audit", event = "token_issued", session = %session.id, subject = %session.person.subject,
+        client = %client.id, service = %session.service, token = %audit::token(&answer.access_token), "token issued to an operator's client");
     Ok(answer)
 }
 

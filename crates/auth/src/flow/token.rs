@@ -30,7 +30,7 @@ pub(crate) struct ClientCredentials {
 /// The answer (RFC 6749 section 5.1).
 #[derive(Serialize)]
 pub(crate) struct TokenAnswer {
-    access_token: String,
+    pub(super) access_token: String,
     token_type: &'static str,
     expires_in: i64,
     #[serde(skip_serializing_if = "Option::is_none")]

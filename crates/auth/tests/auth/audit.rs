@@ -20,7 +20,8 @@ pub(crate) fn audit_lines(auth: &Auth) -> Vec<Value> {
         .collect()
 }
 
-fn hash(token: &str) -> String {
+/// As the audit log names a token.
+pub(crate) fn hash(token: &str) -> String {
     let hash = Sha256::digest(token.as_bytes());
     format!(
         "{:02x}{:02x}{:02x}{:02x}",

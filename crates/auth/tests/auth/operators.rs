@@ -2,10 +2,12 @@
 
 use insta::assert_snapshot;
 use serde_json::Value;
+use testkit::redis::RedisServer;
 
 use crate::answer::{Answer, answer};
+use crate::audit;
 use crate::reload::until_status;
-use crate::service::{AUTH, Auth, OTHER_RESOURCE, RESOURCE, run, settings};
+use crate::service::{AUTH, Auth, OTHER_RESOURCE, RESOURCE, in_redis, run, settings};
 use crate::sign_in::{confidential_client, signed_in};
 
 /// `secret` and the line with its hash, as the command prints them.
@@ -102,6 +104,28 @@ async fn an_operators_client_gets_tokens_of_its_own_for_its_services_only() {
     until_status(&auth, &second, 401).await;
     let answer = machine_token(&auth, &secret, &[("resource", RESOURCE)]).await;
     assert_eq!(answer.refusal(), "401 invalid_client");
+}
+
+/// Without its session a token is none; the audit log tells of tokens that were given, and which.
+#[tokio::test]
+async fn a_token_whose_session_cannot_be_stored_is_not_told_as_issued() {
+    let (secret, hash) = new_secret();
+    let file = client("nightly", &hash, "services = [\"mcp-fetch\"]");
+    let mut redis = RedisServer::start().await.unwrap();
+    let auth = Auth::start_with_file(&in_redis(&redis.url()), &file).await;
+    let granted = machine_token(&auth, &secret, &[("resource", RESOURCE)]).await;
+    let named = audit::hash(&granted.text("access_token"));
+    redis.kill().await.unwrap();
+    let refused = machine_token(&auth, &secret, &[("resource", RESOURCE)]).await;
+    assert_eq!(refused.refusal(), "503 temporarily_unavailable");
+    auth.logs.wait_for("\"status\":503").await.unwrap();
+    let lines = audit::audit_lines(&auth);
+    let issued: Vec<_> = lines
+        .iter()
+        .filter(|line| line["event"] == "token_issued")
+        .map(|line| line["token"].as_str())
+        .collect();
+    assert_eq!(issued, [Some(named.as_str())]);
 }
 
 #[tokio::test]
