@@ -17,8 +17,10 @@ use store::StoreError;
 use crate::app::AppState;
 use crate::audit;
 
-/// How many consents of a person are looked at.
+/// How many consents of a person are shown.
 const MOST: usize = 500;
+/// How many are asked for in one round trip where all are looked at.
+const PAGE: usize = 100;
 
 /// What a browser holds in which a person had consent remembered.
 #[derive(Debug, Clone)]
@@ -182,7 +184,7 @@ async fn try_to_remember(
     Ok(Some(BrowserMemory { id, secret }))
 }
 
-/// What of a person is remembered and counts, the newest first. At most 500 are looked at.
+/// What of a person is remembered and counts, the newest first. At most 500 are looked at; [`withdraw_all`] ends the others, too.
 pub(crate) async fn list(state: &AppState, subject: &Subject) -> Result<Vec<Consent>, StoreError> {
     let now = state.clock.now();
     let mut found = Vec::new();
@@ -210,22 +212,30 @@ pub(crate) async fn withdraw(
     Ok(was_there)
 }
 
-/// Forgets all consents of a person, or those for one client and service. Answers with their ids.
+/// Forgets all consents of a person, or those for one client and service, however many there are. Answers with their ids.
 pub(crate) async fn withdraw_all(
     state: &AppState,
     subject: &Subject,
     only: Option<(&ClientId, &ServiceName)>,
 ) -> Result<Vec<ConsentId>, StoreError> {
     let now = state.clock.now();
-    let (all, _) = state.store.list_consents(subject, None, MOST, now).await?;
-    let mut withdrawn = Vec::new();
-    for consent in all {
-        let is_meant = only.is_none_or(|(client, service)| {
-            consent.client_id == *client && consent.service == *service
-        });
-        if is_meant && withdraw(state, subject, &consent.id).await? {
-            withdrawn.push(consent.id);
+    let (mut withdrawn, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let (page, next) = state
+            .store
+            .list_consents(subject, after.as_deref(), PAGE, now)
+            .await?;
+        for consent in page {
+            let is_meant = only.is_none_or(|(client, service)| {
+                consent.client_id == *client && consent.service == *service
+            });
+            if is_meant && withdraw(state, subject, &consent.id).await? {
+                withdrawn.push(consent.id);
+            }
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(withdrawn);
         }
     }
-    Ok(withdrawn)
 }

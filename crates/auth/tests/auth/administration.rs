@@ -1,12 +1,23 @@
 //! The administration API on the private listener.
 
+use std::sync::Arc;
+
+use oauth::authorize::AuthorizeRequest;
+use oauth::client_metadata::ClientMetadataRequest;
+use oauth::consent::{ConsentTerms, RememberedBrowser};
+use oauth::pkce::CodeVerifier;
+use oauth::{
+    ClientId, Clock as _, RedirectUri, ScopeSet, ServiceName, Subject, SystemClock, SystemEntropy,
+};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use store::{RedisBackend, RedisOptions, Store};
 use testkit::network::http_client;
+use testkit::redis::RedisServer;
 
 use crate::answer::{Answer, answer};
 use crate::service::{AUTH, Auth, JWT_SECRET};
-use crate::sign_in::{public_client, refreshing, signed_in};
+use crate::sign_in::{REDIRECT, public_client, refreshing, signed_in};
 
 /// A request without the token.
 pub(crate) fn unsigned(auth: &Auth, method: &str, path: &str) -> RequestBuilder {
@@ -240,4 +251,48 @@ async fn an_operators_client_is_created_once_and_its_secret_told_once() {
     }
     let listed = items(&get(&auth, "/admin/clients").await);
     assert_eq!(listed.len(), 1, "{listed:?}");
+}
+
+/// Remembers consent of Ada's to that many services, without the sign-ins.
+async fn remember_consents(redis: &RedisServer, many: usize) {
+    let options = RedisOptions {
+        password: Some(RedisServer::PASSWORD.to_owned()),
+        ..RedisOptions::new(redis.url())
+    };
+    let store = Store::new(Arc::new(RedisBackend::open(options).await.unwrap()));
+    let (ada, now) = (Subject::parse("local:ada").unwrap(), SystemClock.now());
+    let (browser, _) = RememberedBrowser::remember(None, &ada, 3600, now, &SystemEntropy);
+    let request = ClientMetadataRequest {
+        redirect_uris: Some(vec![REDIRECT.to_owned()]),
+        ..ClientMetadataRequest::default()
+    };
+    let metadata = request.check(&ScopeSet::default()).unwrap();
+    for number in 0..many {
+        let request = AuthorizeRequest {
+            client_id: ClientId::parse("notes").unwrap(),
+            redirect_uri: RedirectUri::parse(REDIRECT).unwrap(),
+            state: None,
+            scope: ScopeSet::parse("mcp").unwrap(),
+            code_challenge: CodeVerifier::parse(&"v".repeat(43)).unwrap().challenge(),
+            device: None,
+            service: ServiceName::parse(&format!("mcp-{number}")).unwrap(),
+        };
+        let terms = ConsentTerms::of(&request, &metadata, false).unwrap();
+        store
+            .remember_consent(&ada, &terms, &browser.id, 3600, now)
+            .await
+            .unwrap();
+    }
+}
+
+/// Beyond five hundred they were left as they were.
+#[tokio::test]
+async fn all_remembered_consents_are_forgotten_however_many_there_are() {
+    let redis = RedisServer::start().await.unwrap();
+    let auth = Auth::start_on(&redis, &[]).await;
+    remember_consents(&redis, 501).await;
+    let path = "/admin/users/local:ada/consents";
+    let ended = |answer: &Answer| answer.json()["ended"].as_array().unwrap().len();
+    assert_eq!(ended(&delete(&auth, path).await), 501);
+    assert_eq!(ended(&delete(&auth, path).await), 0);
 }
