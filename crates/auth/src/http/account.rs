@@ -1,6 +1,6 @@
 //! `/account`: what a person granted. Shown and changed only in a browser that has signed in for it.
 
-use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -255,7 +255,7 @@ async fn signed_in(
     state: &AppState,
 ) -> Result<Option<(AccountCookie, Holder)>, error::Refused> {
     let Some(cookie) =
-        extract::cookie(request, name(state)).and_then(|text| AccountCookie::parse(&text))
+        extract::cookie(request, &name(state)).and_then(|text| AccountCookie::parse(&text))
     else {
         return Ok(None);
     };
@@ -299,33 +299,14 @@ fn unavailable(request: &HttpRequest, problem: StoreError) -> HttpResponse {
     error::answer(request, AnswerError::Store(problem))
 }
 
-/// `__Host-` needs https, as with the cookies of sign-ins.
-fn name(state: &AppState) -> &'static str {
-    if state.sites().is_https() {
-        "__Host-mcp-account"
-    } else {
-        "mcp-account"
-    }
+fn name(state: &AppState) -> String {
+    cookie::host_name(state, "mcp-account")
 }
 
 fn bind(state: &AppState, value: &AccountCookie) -> Cookie<'static> {
-    let lifetime = i64::try_from(LIFETIME).unwrap_or(1800);
-    Cookie::build(name(state), value.expose())
-        .path("/")
-        .http_only(true)
-        .secure(state.sites().is_https())
-        .same_site(SameSite::Lax)
-        .max_age(Duration::seconds(lifetime))
-        .finish()
+    cookie::lasting(state, name(state), value.expose(), LIFETIME)
 }
 
 fn release(state: &AppState) -> Cookie<'static> {
-    let mut cookie = Cookie::build(name(state), "")
-        .path("/")
-        .http_only(true)
-        .secure(state.sites().is_https())
-        .same_site(SameSite::Lax)
-        .finish();
-    cookie.make_removal();
-    cookie
+    cookie::ended(state, name(state))
 }

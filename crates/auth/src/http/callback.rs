@@ -1,13 +1,13 @@
 //! `GET /callback`: the identity provider sends the browser back.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::authorize::add_cookie;
 use super::{cookie, error, extract, limited, memory, pages};
 use crate::app::AppState;
-use crate::flow::sign_in::{self, Returning};
+use crate::flow::sign_in::{self, Granted, Returning};
 use crate::idp::{Arrival, IdentityProvider, SignInState};
 use crate::limits::Limit;
 
@@ -49,10 +49,15 @@ pub(crate) async fn callback(request: HttpRequest, state: Data<AppState>) -> err
     let granted = sign_in::arrive(&state, &returning, &arrival)
         .await
         .map_err(|problem| error::sign_in(&request, &state, problem))?;
+    Ok(go_back(&state, &returning, &granted))
+}
+
+/// Back to the client with a code; of the sign-in nothing is left in the browser.
+pub(super) fn go_back(state: &AppState, returning: &Returning, granted: &Granted) -> HttpResponse {
     let mut response = pages::go_back(&granted.request.redirect_uri, &granted.location, true);
-    memory::keep(&mut response, &state, granted.memory.as_ref());
-    add_cookie(&mut response, &cookie::release(&state, &returning.state.id));
-    Ok(response)
+    memory::keep(&mut response, state, granted.memory.as_ref());
+    add_cookie(&mut response, &cookie::release(state, &returning.state.id));
+    response
 }
 
 /// The sign-in that a `state` names, with the cookie that belongs to it.

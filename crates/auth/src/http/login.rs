@@ -6,9 +6,8 @@ use actix_web::web::{Data, Payload, Query};
 use chassis::peer::ClientAddress;
 use serde::Deserialize;
 
-use super::authorize::add_cookie;
-use super::callback::returning;
-use super::{cookie, error, extract, limited, memory, pages};
+use super::callback::{go_back, returning};
+use super::{error, extract, limited, pages};
 use crate::app::AppState;
 use crate::flow::password;
 use crate::flow::sign_in::{self, Returning};
@@ -98,10 +97,7 @@ pub(crate) async fn submit(
     let granted = sign_in::finish(&state, &returning, &identity)
         .await
         .map_err(|problem| error::sign_in(&request, &state, problem))?;
-    let mut response = pages::go_back(&granted.request.redirect_uri, &granted.location, true);
-    memory::keep(&mut response, &state, granted.memory.as_ref());
-    add_cookie(&mut response, &cookie::release(&state, &returning.state.id));
-    Ok(response)
+    Ok(go_back(&state, &returning, &granted))
 }
 
 async fn show(

@@ -1,20 +1,14 @@
 //! The cookie of a browser in which a person had consent remembered.
 
-use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::authorize::add_cookie;
-use super::extract;
+use super::{cookie, extract};
 use crate::app::AppState;
 use crate::flow::remembered::BrowserMemory;
 
-/// `__Host-` needs https, as with the cookies of sign-ins.
-fn name(state: &AppState) -> &'static str {
-    if state.sites().is_https() {
-        "__Host-mcp-remembered"
-    } else {
-        "mcp-remembered"
-    }
+fn name(state: &AppState) -> String {
+    cookie::host_name(state, "mcp-remembered")
 }
 
 /// What the browser holds, if it is a whole page that it opens: in a frame nobody sees what happens.
@@ -25,20 +19,14 @@ pub(super) fn of(request: &HttpRequest, state: &AppState) -> Option<BrowserMemor
         Ok(None) => true,
         Err(()) => false,
     };
-    let text = extract::cookie(request, name(state)).filter(|_| is_page)?;
+    let text = extract::cookie(request, &name(state)).filter(|_| is_page)?;
     BrowserMemory::parse(&text)
 }
 
 /// What it holds from now on.
 pub(super) fn keep(response: &mut HttpResponse, state: &AppState, memory: Option<&BrowserMemory>) {
     let Some(memory) = memory else { return };
-    let lifetime = i64::try_from(state.people.consent_lifetime).unwrap_or(i64::MAX);
-    let cookie = Cookie::build(name(state), memory.expose())
-        .path("/")
-        .http_only(true)
-        .secure(state.sites().is_https())
-        .same_site(SameSite::Lax)
-        .max_age(Duration::seconds(lifetime))
-        .finish();
+    let lifetime = state.people.consent_lifetime;
+    let cookie = cookie::lasting(state, name(state), memory.expose(), lifetime);
     add_cookie(response, &cookie);
 }
