@@ -288,11 +288,7 @@ async fn first_ring(
     let (seal, seals) = secrets.fresh(entropy.as_ref())?;
     let derivation: zeroize::Zeroizing<[u8; 32]> =
         zeroize::Zeroizing::new(oauth::entropy::bytes(entropy.as_ref()));
-    let sealed = FreshKey {
-        material: seal.close(fresh.id.as_str(), &fresh.material, entropy.as_ref())?,
-        id: fresh.id,
-        algorithm: fresh.algorithm,
-    };
+    let sealed = seal.close_key(fresh, entropy.as_ref())?;
     Ok(SealedKeyRing {
         seals,
         derivation: seal.close(DERIVATION, derivation.as_slice(), entropy.as_ref())?,

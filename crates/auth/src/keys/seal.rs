@@ -9,10 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::config::Secret;
 use oauth::Entropy;
+use oauth::key_ring::FreshKey;
 use store::SealedKeyRing;
 use zeroize::Zeroizing;
 
 use super::KeyError;
+use super::signing::Private;
 
 /// The name under which the ring key is sealed.
 const RING_KEY: &str = "ring key";
@@ -60,6 +62,19 @@ impl Seal {
             )
             .map_err(|_| KeyError::Damaged("a key could not be sealed"))?;
         Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+    }
+
+    /// Seals the private part of a fresh key.
+    pub(super) fn close_key(
+        &self,
+        fresh: FreshKey<Private>,
+        entropy: &dyn Entropy,
+    ) -> Result<FreshKey<String>, KeyError> {
+        Ok(FreshKey {
+            material: self.close(fresh.id.as_str(), &fresh.material, entropy)?,
+            id: fresh.id,
+            algorithm: fresh.algorithm,
+        })
     }
 
     /// `None` if it was sealed with another key, or for another name.

@@ -136,13 +136,7 @@ impl Keys {
                 let old = ring.clone();
                 let mut try_step = || -> Result<(R, Changes), KeyError> {
                     let seal = self.secrets.keep_up(ring, entropy)?;
-                    let close = |fresh: FreshKey<Private>| {
-                        Ok(FreshKey {
-                            material: seal.close(fresh.id.as_str(), &fresh.material, entropy)?,
-                            id: fresh.id,
-                            algorithm: fresh.algorithm,
-                        })
-                    };
+                    let close = |fresh| seal.close_key(fresh, entropy);
                     let answer = step(&mut ring.signing, &close)?;
                     Ok((answer, Changes::between(&old, ring)))
                 };
