@@ -153,7 +153,7 @@ pub(crate) fn client_credentials(
 ) -> Result<ClientCredentials, Refused> {
     let refuse = |text: &str| Refused::from(error::json(ErrorCode::InvalidRequest, text));
     let Some(header) = single_header(request, AUTHORIZATION.as_str())
-        .map_err(|()| refuse("Authorization is repeated"))?
+        .map_err(|()| refuse("Authorization is repeated, or holds more than ASCII"))?
     else {
         return Ok(ClientCredentials {
             client_id: form.get("client_id").map(str::to_owned),

@@ -1,6 +1,7 @@
 //! `/token`: how a client proves who it is (RFC 6749 sections 2.3 and 5.2).
 
 use insta::assert_snapshot;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde_json::json;
 
 use crate::answer::answer;
@@ -164,4 +165,18 @@ async fn an_unknown_client_is_401_invalid_client() {
         assert_eq!(refused.refusal(), "401 invalid_client", "{id}");
         assert_eq!(refused.count("www-authenticate"), 0);
     }
+}
+
+/// A header that cannot be read was told as being there twice.
+#[tokio::test]
+async fn a_header_that_cannot_be_read_is_told_as_such() {
+    let auth = Auth::start().await;
+    let unreadable = HeaderValue::from_bytes(b"Basic \xff").unwrap();
+    let request = auth
+        .request("POST", AUTH, "/token")
+        .header(AUTHORIZATION, unreadable)
+        .form(&[("grant_type", "refresh_token")]);
+    let refused = answer(request).await;
+    assert_eq!(refused.refusal(), "400 invalid_request");
+    assert_snapshot!(refused.text("error_description"), @"Authorization is repeated, or holds more than ASCII");
 }
