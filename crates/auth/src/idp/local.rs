@@ -99,7 +99,7 @@ pub(crate) struct Local {
     /// Bounds the connections that are kept waiting by [`Local::delay`].
     late: Semaphore,
     /// Argon2id takes 19 MiB a piece.
-    at_once: Semaphore,
+    at_once: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Local {
@@ -129,7 +129,7 @@ impl Local {
             decoys: RateLimiter::direct(Quota::per_minute(DECOYS)),
             check_time: AtomicU64::new(100_000),
             late: Semaphore::new(MOST_LATE),
-            at_once: Semaphore::new(2),
+            at_once: Arc::new(Semaphore::new(2)),
         }
     }
 
@@ -160,11 +160,14 @@ impl Local {
         }
         let is_known = known.is_some();
         let hash = known.unwrap_or_else(|| self.decoy.clone());
-        let Ok(Ok(_permit)) = tokio::time::timeout(PATIENCE, self.at_once.acquire()).await else {
+        let turn = Arc::clone(&self.at_once).acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(PATIENCE, turn).await else {
             return Err(LocalError::TooMany { wait: PATIENCE });
         };
         let begun = Instant::now();
         let is_right = tokio::task::spawn_blocking(move || {
+            // Until the work is done, even if nobody waits for it any more.
+            let _permit = permit;
             let is_bounded = password.len() <= MAX_PASSWORD;
             is_bounded && is_right(password.as_bytes(), &hash)
         })
@@ -198,6 +201,8 @@ pub(crate) fn hash_password(password: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -213,6 +218,33 @@ mod tests {
         assert_eq!(wrong.unwrap_err(), LocalError::Wrong);
         let unknown = local.identify("bob", "correct horse".to_owned()).await;
         assert_eq!(unknown.unwrap_err(), LocalError::Wrong);
+    }
+
+    /// Whoever goes away while a password is checked must not make room for one more check: the work goes on.
+    #[test]
+    fn a_check_keeps_its_place_until_it_is_done_even_if_nobody_waits() {
+        let hash = hash_password("correct horse").unwrap();
+        let local = Local::new(LocalUsers::parse(&format!("ann:{hash}")).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            // The one thread is busy, so that the check cannot be done before it is looked at.
+            let (done, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let check = local.identify("ann", "correct horse".to_owned());
+            assert!(check.now_or_never().is_none());
+            assert_eq!(local.at_once.available_permits(), 1);
+            drop(done);
+            busy.await.unwrap().unwrap_err();
+            local
+                .identify("ann", "correct horse".to_owned())
+                .await
+                .unwrap();
+            assert_eq!(local.at_once.available_permits(), 2);
+        });
     }
 
     #[test]
