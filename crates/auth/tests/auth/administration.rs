@@ -17,7 +17,7 @@ use testkit::redis::RedisServer;
 
 use crate::answer::{Answer, answer};
 use crate::service::{AUTH, Auth, JWT_SECRET};
-use crate::sign_in::{REDIRECT, public_client, refreshing, signed_in};
+use crate::sign_in::{REDIRECT, public_client, signed_in};
 
 /// A request without the token.
 pub(crate) fn unsigned(auth: &Auth, method: &str, path: &str) -> RequestBuilder {
@@ -159,9 +159,7 @@ async fn a_session_is_listed_and_revoked() {
     assert_eq!(auth.verify(&tokens.access).await.status, 200);
     assert_eq!(delete(&auth, &path).await.status, 200);
     assert_eq!(auth.verify(&tokens.access).await.status, 401);
-    let refused = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refused = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refused.refusal(), "400 invalid_grant");
     let shown = get(&auth, &path).await;
     assert_eq!(shown.text("state"), "revoked");

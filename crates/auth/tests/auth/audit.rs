@@ -6,8 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::answer::answer;
 use crate::service::{AUTH, Auth, PASSWORD, USERNAME};
 use crate::sign_in::{
-    REDIRECT, Tokens, approve, ask, consent_page, decide, log_in, public_client, redemption,
-    refreshing, tokens,
+    REDIRECT, Tokens, approve, ask, consent_page, decide, log_in, public_client, redemption, tokens,
 };
 
 /// Every audit line so far.
@@ -89,13 +88,9 @@ async fn every_event_is_told_once_with_what_it_is_about() {
     let code = granted.parameter("code").unwrap();
     let first = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
     assert_eq!(auth.verify(&first.access).await.status, 200);
-    let second = auth
-        .post("/token", &refreshing(&client, &first.refresh))
-        .await;
+    let second = auth.refresh(&client, &first.refresh).await;
     assert_eq!(second.status, 200);
-    let replayed = auth
-        .post("/token", &refreshing(&client, &first.refresh))
-        .await;
+    let replayed = auth.refresh(&client, &first.refresh).await;
     assert_eq!(replayed.status, 400);
     assert_eq!(auth.verify(&first.access).await.status, 401);
     // Another session, whose code comes twice.

@@ -10,7 +10,7 @@ use crate::audit::audit_lines;
 use crate::reload::until_status;
 use crate::service::{Auth, JWT_SECRET};
 use crate::service_rules::ada_and_bob;
-use crate::sign_in::{refreshing, signed_in};
+use crate::sign_in::signed_in;
 
 /// The lines of an event, as soon as there are so many.
 async fn told(auth: &Auth, event: &str, count: usize) -> Vec<Value> {
@@ -196,8 +196,7 @@ async fn a_refresh_of_somebody_who_is_off_the_list_is_told() {
     let (client, tokens) = signed_in(&auth).await;
     auth.write_file(only_bob);
     until_status(&auth, &tokens.access, 401).await;
-    auth.post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    auth.refresh(&client, &tokens.refresh).await;
     let line = told_once(&auth, "refresh_refused").await;
     assert_eq!(text(&line, "subject"), "local:ada");
     assert_eq!(text(&line, "client"), client.id);

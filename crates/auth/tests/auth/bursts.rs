@@ -10,7 +10,7 @@ use crate::answer::Answer;
 use crate::device::type_code;
 use crate::service::{Auth, USERNAME, in_redis};
 use crate::sign_in::{
-    Client, Held, Tokens, approve, confidential_client, log_in, public_client, refreshing, tokens,
+    Client, Held, Tokens, approve, confidential_client, log_in, public_client, tokens,
 };
 
 /// How many come at once.
@@ -57,7 +57,7 @@ async fn guess_secret(auth: &Auth, client: &Client) -> Answer {
         secret: Some("guess".to_owned()),
         ..client.clone()
     };
-    auth.post("/token", &refreshing(&wrong, "guess")).await
+    auth.refresh(&wrong, "guess").await
 }
 
 async fn guess_user_code(auth: &Auth) -> Answer {
@@ -102,8 +102,7 @@ async fn a_burst_of_right_requests_is_answered_and_leaves_the_limit_as_it_was() 
     let [auth] = instances(&[]).await;
     let client = confidential_client(&auth).await;
     let given = tokens(&auth, &client).await;
-    let form = refreshing(&client, &given.refresh);
-    let answers = join_all((0..BURST).map(|_| auth.post("/token", &form))).await;
+    let answers = join_all((0..BURST).map(|_| auth.refresh(&client, &given.refresh))).await;
     for answer in &answers {
         Tokens::of(answer);
     }

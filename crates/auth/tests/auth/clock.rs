@@ -9,7 +9,7 @@ use testkit::wait::{PATIENCE, until};
 
 use crate::answer::answer;
 use crate::service::{Auth, in_redis};
-use crate::sign_in::{Tokens, code, public_client, redemption, refreshing};
+use crate::sign_in::{Tokens, code, public_client, redemption};
 
 /// The clock is looked at every so many seconds of its own, so that a jump by more is noticed at once.
 const EVERY: i64 = 300;
@@ -96,23 +96,17 @@ async fn a_clock_that_goes_backwards_gives_nothing_back() {
     };
     let absolute = 1_800_000_000 + 7200;
     clock.advance(7000);
-    let late = auth
-        .post("/token", &refreshing(&client, &first.refresh))
-        .await;
+    let late = auth.refresh(&client, &first.refresh).await;
     let late = Tokens::of(&late);
     assert!(end(&late.access) <= absolute, "{}", end(&late.access));
     // Far back: what is refreshed there ends no later than before.
     clock.advance(-5000);
-    let again = auth
-        .post("/token", &refreshing(&client, &late.refresh))
-        .await;
+    let again = auth.refresh(&client, &late.refresh).await;
     let again = Tokens::of(&again);
     assert!(end(&again.access) <= absolute, "{}", end(&again.access));
     // And when it is right again the end is where it was.
     clock.advance(5000 + 200);
-    let over = auth
-        .post("/token", &refreshing(&client, &again.refresh))
-        .await;
+    let over = auth.refresh(&client, &again.refresh).await;
     assert_eq!(over.refusal(), "400 invalid_grant");
     // A spent code is spent, whatever the clock says: whoever shows it ends what it gave.
     let code = self::code(&auth, &client.id).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::answer::{Answer, answer};
 use crate::service::{AUTH, Auth, FETCH, ISSUER, OTHER_RESOURCE, PASSWORD, RESOURCE, USERNAME};
 use crate::sign_in::{
-    Client, Held, Tokens, approved, consent_page, decide, form, log_in, public_client, refreshing,
+    Client, Held, Tokens, approved, consent_page, decide, form, log_in, public_client,
     register_with,
 };
 
@@ -111,9 +111,7 @@ async fn a_person_connects_a_device_by_its_code() {
         poll(&auth, &client, &asked).await.refusal(),
         "400 invalid_grant"
     );
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
     assert_eq!(type_code(&auth, &code).await.status, 400);
 }

@@ -40,8 +40,7 @@ async fn a_client_that_is_never_used_ends_after_a_day_and_a_used_one_with_its_gr
     assert_eq!(status(&unused).await, 401);
     assert_eq!(ask(&auth, &unused.id, &[]).await.status, 400);
     // A refresh is a use.
-    let form = refreshing(&used, &held.refresh);
-    let held = Tokens::of(&auth.post("/token", &form).await);
+    let held = Tokens::of(&auth.refresh(&used, &held.refresh).await);
     clock.advance(48 * HOUR - 1);
     assert_eq!(status(&used).await, 200);
     clock.advance(1);
@@ -77,8 +76,7 @@ async fn a_client_with_a_short_life_lives_on_while_it_is_used() {
     let (client, mut held) = signed_in(&auth).await;
     for _ in 0..4 {
         clock.advance(HOUR / 2);
-        let form = refreshing(&client, &held.refresh);
-        held = Tokens::of(&auth.post("/token", &form).await);
+        held = Tokens::of(&auth.refresh(&client, &held.refresh).await);
     }
     clock.advance(HOUR);
     let form = refreshing(&client, &held.refresh);
@@ -104,8 +102,7 @@ async fn a_token_that_is_known_ends_with_its_client() {
     }
     // A use prolongs the registration, and no token ends for that it was looked at before.
     clock.advance(HOUR / 2);
-    let form = refreshing(&client, &held.refresh);
-    let later = Tokens::of(&auth.post("/token", &form).await);
+    let later = Tokens::of(&auth.refresh(&client, &held.refresh).await);
     clock.advance(HOUR - 1);
     for token in [&held.access, &later.access] {
         assert_eq!(status(token).await, 200);
@@ -123,8 +120,7 @@ async fn every_key_in_redis_ends_but_those_of_people_names_and_keys() {
     let redis = RedisServer::start().await.unwrap();
     let auth = Auth::start_on(&redis, &[("LIMIT_TOKEN", "100"), ("LIMIT_SIGN_IN", "1000")]).await;
     let (client, held) = signed_in(&auth).await;
-    let form = refreshing(&client, &held.refresh);
-    let second = Tokens::of(&auth.post("/token", &form).await);
+    let second = Tokens::of(&auth.refresh(&client, &held.refresh).await);
     let revocation = [("client_id", client.id.as_str()), ("token", &second.access)];
     assert_eq!(auth.post("/revoke", &revocation).await.status, 200);
     let other = confidential_client(&auth).await;

@@ -7,9 +7,7 @@ use url::Url;
 use crate::answer::{Answer, answer};
 use crate::audit::audit_lines;
 use crate::service::{AUTH, Auth, ISSUER};
-use crate::sign_in::{
-    Held, STATE, Tokens, ask, consent_page, decide, public_client, redemption, refreshing,
-};
+use crate::sign_in::{Held, STATE, Tokens, ask, consent_page, decide, public_client, redemption};
 
 /// A service and its GitHub.
 pub(crate) struct Fixture {
@@ -195,9 +193,7 @@ async fn a_name_taken_off_the_list_is_out_after_the_restart() {
     let after = start(&[store, path, ("ALLOWED_GITHUB_USERS", "mona")]).await;
     let auth = &after.auth;
     assert_eq!(auth.verify(&tokens.access).await.status, 401);
-    let refused = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refused = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refused.refusal(), "400 invalid_grant");
 }
 
@@ -310,10 +306,15 @@ async fn a_name_taken_off_the_list_is_out_although_an_organisation_is_listed() {
     let after = start(&[store, path, ("ALLOWED_GITHUB_USERS", "hubot"), orgs]).await;
     let [by_name, by_organisation] = tokens.try_into().unwrap();
     assert_eq!(after.auth.verify(&by_name.access).await.status, 401);
-    let form = refreshing(&client, &by_name.refresh);
-    let refused = after.auth.post("/token", &form).await;
+    let refused = after.auth.refresh(&client, &by_name.refresh).await;
     assert_eq!(refused.refusal(), "400 invalid_grant");
     assert_eq!(after.auth.verify(&by_organisation.access).await.status, 200);
-    let form = refreshing(&client, &by_organisation.refresh);
-    assert_eq!(after.auth.post("/token", &form).await.status, 200);
+    assert_eq!(
+        after
+            .auth
+            .refresh(&client, &by_organisation.refresh)
+            .await
+            .status,
+        200
+    );
 }

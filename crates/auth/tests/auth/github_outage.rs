@@ -8,9 +8,7 @@ use url::Url;
 use crate::answer::{Answer, answer};
 use crate::github::{Fixture, Leaving, assert_page, start};
 use crate::service::{AUTH, Auth, ISSUER};
-use crate::sign_in::{
-    Client, STATE, Tokens, ask, consent_page, decide, public_client, redemption, refreshing,
-};
+use crate::sign_in::{Client, STATE, Tokens, ask, consent_page, decide, public_client, redemption};
 
 /// A client, somebody who agreed to it and went to GitHub, and the address to which GitHub sends them back.
 async fn on_the_way_back(fixture: &Fixture) -> (Client, Leaving, String) {
@@ -24,9 +22,7 @@ async fn on_the_way_back(fixture: &Fixture) -> (Client, Leaving, String) {
 async fn assert_sessions_go_on(auth: &Auth, client: &Client, code: &str) {
     let tokens = Tokens::of(&auth.post("/token", &redemption(client, code)).await);
     assert_eq!(auth.verify(&tokens.access).await.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(client, &tokens.refresh))
-        .await;
+    let refreshed = auth.refresh(client, &tokens.refresh).await;
     assert_eq!(refreshed.status, 200);
 }
 

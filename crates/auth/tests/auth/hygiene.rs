@@ -9,7 +9,6 @@ use crate::answer::answer;
 use crate::service::{AUTH, Auth, FETCH, ISSUER, JWT_SECRET, PASSWORD, USERNAME};
 use crate::sign_in::{
     STATE, Tokens, VERIFIER, approve, ask, confidential_client, consent_page, log_in, redemption,
-    refreshing,
 };
 
 #[tokio::test]
@@ -246,9 +245,7 @@ async fn secrets_of_a_whole_session(auth: &Auth) -> Vec<String> {
     secrets.push(open.cookie.split_once('=').unwrap().1.to_owned());
     secrets.push(open.fields[0].1.clone());
     let first = Tokens::of(&auth.post("/token", &redemption(&client, &code)).await);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &first.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &first.refresh).await;
     let second = Tokens::of(&refreshed);
     assert_eq!(auth.verify(&second.access).await.status, 200);
     let request = auth

@@ -13,7 +13,7 @@ use testkit::wait::{PATIENCE, until};
 
 use crate::administration;
 use crate::service::{AUTH, Auth, JWT_SECRET, in_redis, run, settings};
-use crate::sign_in::{Client, Tokens, refreshing, signed_in};
+use crate::sign_in::{Client, Tokens, signed_in};
 
 const NEW_SECRET: &str = "new-secret-0123456789-abcdefghijklmnop";
 
@@ -32,11 +32,7 @@ async fn published(auth: &Auth) -> BTreeSet<String> {
 }
 
 async fn refreshed(auth: &Auth, client: &Client, tokens: &Tokens) -> Tokens {
-    Tokens::of(
-        &auth
-            .post("/token", &refreshing(client, &tokens.refresh))
-            .await,
-    )
+    Tokens::of(&auth.refresh(client, &tokens.refresh).await)
 }
 
 #[tokio::test]

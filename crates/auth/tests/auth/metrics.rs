@@ -6,7 +6,7 @@ use testkit::wait::{PATIENCE, until};
 
 use crate::answer::answer;
 use crate::service::{Auth, PASSWORD, USERNAME};
-use crate::sign_in::{approve, log_in, public_client, refreshing, registration, signed_in};
+use crate::sign_in::{approve, log_in, public_client, registration, signed_in};
 
 async fn scrape(auth: &Auth) -> String {
     let http = testkit::network::http_client().unwrap();
@@ -39,12 +39,7 @@ async fn story(auth: &Auth) {
     assert_eq!(auth.verify(&format!("{}.b.c", client.id)).await.status, 401);
     assert_eq!(answer(auth.verification("mcp-fetch")).await.status, 401);
     assert_eq!(answer(auth.verification("mcp-none")).await.status, 403);
-    assert_eq!(
-        auth.post("/token", &refreshing(&client, &tokens.refresh))
-            .await
-            .status,
-        200
-    );
+    assert_eq!(auth.refresh(&client, &tokens.refresh).await.status, 200);
     let unknown = [
         ("grant_type", client.id.as_str()),
         ("client_id", client.id.as_str()),

@@ -30,8 +30,7 @@ async fn race(auth: &Auth) {
     );
 
     let spent = refresh_tokens.first().unwrap();
-    let form = refreshing(&client, spent);
-    let answers = join_all((0..50).map(|_| auth.post("/token", &form))).await;
+    let answers = join_all((0..50).map(|_| auth.refresh(&client, spent))).await;
     let successors: BTreeSet<String> = answers
         .iter()
         .map(|answer| Tokens::of(answer).refresh)

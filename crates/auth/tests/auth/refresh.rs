@@ -9,20 +9,16 @@ use serde_json::json;
 use crate::answer::{Answer, answer};
 use crate::service::{AUTH, Auth, OTHER_RESOURCE, RESOURCE};
 use crate::sign_in::{
-    Client, REDIRECT, Tokens, confidential_client, public_client, refreshing, register_with,
-    signed_in, tokens,
+    REDIRECT, Tokens, confidential_client, public_client, refreshing, register_with, signed_in,
+    tokens,
 };
-
-async fn refresh(auth: &Auth, client: &Client, token: &str) -> Answer {
-    auth.post("/token", &refreshing(client, token)).await
-}
 
 /// A fault of the Python gateway: refresh tokens never rotated.
 #[tokio::test]
 async fn each_use_gives_a_new_refresh_token() {
     let auth = Auth::start().await;
     let (client, first) = signed_in(&auth).await;
-    let answer = refresh(&auth, &client, &first.refresh).await;
+    let answer = auth.refresh(&client, &first.refresh).await;
     let second = Tokens::of(&answer);
     assert_snapshot!(answer.shown(&[(&second.access, "[access]"), (&second.refresh, "[refresh]")]), @r#"
     200
@@ -42,7 +38,7 @@ async fn each_use_gives_a_new_refresh_token() {
     assert_ne!(first.refresh, second.refresh);
     assert_ne!(first.access, second.access);
     assert_eq!(auth.verify(&second.access).await.status, 200);
-    let third = Tokens::of(&refresh(&auth, &client, &second.refresh).await);
+    let third = Tokens::of(&auth.refresh(&client, &second.refresh).await);
     assert_ne!(second.refresh, third.refresh);
 }
 
@@ -51,8 +47,8 @@ async fn each_use_gives_a_new_refresh_token() {
 async fn a_spent_token_leads_to_the_same_successor_for_a_while() {
     let auth = Auth::start().await;
     let (client, first) = signed_in(&auth).await;
-    let second = Tokens::of(&refresh(&auth, &client, &first.refresh).await);
-    let again = Tokens::of(&refresh(&auth, &client, &first.refresh).await);
+    let second = Tokens::of(&auth.refresh(&client, &first.refresh).await);
+    let again = Tokens::of(&auth.refresh(&client, &first.refresh).await);
     assert_eq!(again.refresh, second.refresh);
     assert_eq!(auth.verify(&again.access).await.status, 200);
 }
@@ -61,9 +57,9 @@ async fn a_spent_token_leads_to_the_same_successor_for_a_while() {
 async fn without_grace_a_spent_token_ends_the_family() {
     let auth = Auth::start_with(&[("REFRESH_GRACE", "0")]).await;
     let (client, first) = signed_in(&auth).await;
-    let second = Tokens::of(&refresh(&auth, &client, &first.refresh).await);
+    let second = Tokens::of(&auth.refresh(&client, &first.refresh).await);
     assert_eq!(auth.verify(&second.access).await.status, 200);
-    let replayed = refresh(&auth, &client, &first.refresh).await;
+    let replayed = auth.refresh(&client, &first.refresh).await;
     assert_snapshot!(replayed.shown(&[]), @r#"
     400
     cache-control: no-store
@@ -79,7 +75,7 @@ async fn without_grace_a_spent_token_ends_the_family() {
     for access in [&first.access, &second.access] {
         assert_eq!(auth.verify(access).await.refusal(), "401 invalid_token");
     }
-    let successor = refresh(&auth, &client, &second.refresh).await;
+    let successor = auth.refresh(&client, &second.refresh).await;
     assert_eq!(successor.shown(&[]), replayed.shown(&[]));
     assert!(auth.logs.contain("token_replayed"));
 }
@@ -88,21 +84,21 @@ async fn without_grace_a_spent_token_ends_the_family() {
 async fn fifty_refreshes_at_once_end_with_one_live_refresh_token() {
     let auth = Auth::start().await;
     let (client, first) = signed_in(&auth).await;
-    let answers = join_all((0..50).map(|_| refresh(&auth, &client, &first.refresh))).await;
+    let answers = join_all((0..50).map(|_| auth.refresh(&client, &first.refresh))).await;
     let successors: BTreeSet<String> = answers
         .iter()
         .map(|answer| Tokens::of(answer).refresh)
         .collect();
     assert_eq!(successors.len(), 1);
     let successor = successors.first().unwrap();
-    assert_eq!(refresh(&auth, &client, successor).await.status, 200);
+    assert_eq!(auth.refresh(&client, successor).await.status, 200);
 }
 
 #[tokio::test]
 async fn fifty_refreshes_at_once_without_grace_leave_no_live_token() {
     let auth = Auth::start_with(&[("REFRESH_GRACE", "0")]).await;
     let (client, first) = signed_in(&auth).await;
-    let answers = join_all((0..50).map(|_| refresh(&auth, &client, &first.refresh))).await;
+    let answers = join_all((0..50).map(|_| auth.refresh(&client, &first.refresh))).await;
     let granted: Vec<&Answer> = answers
         .iter()
         .filter(|answer| answer.status == 200)
@@ -110,7 +106,7 @@ async fn fifty_refreshes_at_once_without_grace_leave_no_live_token() {
     assert_eq!(granted.len(), 1);
     let tokens = Tokens::of(granted[0]);
     assert_eq!(auth.verify(&tokens.access).await.status, 401);
-    let refused = refresh(&auth, &client, &tokens.refresh).await;
+    let refused = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refused.refusal(), "400 invalid_grant");
 }
 
@@ -120,11 +116,11 @@ async fn another_clients_refresh_token_is_refused_and_lives_on() {
     let auth = Auth::start_with(&[("REFRESH_GRACE", "0")]).await;
     let (client, first) = signed_in(&auth).await;
     let other = public_client(&auth).await;
-    let foreign = refresh(&auth, &other, &first.refresh).await;
+    let foreign = auth.refresh(&other, &first.refresh).await;
     assert_eq!(foreign.refusal(), "400 invalid_grant");
-    let second = Tokens::of(&refresh(&auth, &client, &first.refresh).await);
+    let second = Tokens::of(&auth.refresh(&client, &first.refresh).await);
     // Not even a spent one in foreign hands ends the family: anybody could then end what they have only seen.
-    let foreign = refresh(&auth, &other, &first.refresh).await;
+    let foreign = auth.refresh(&other, &first.refresh).await;
     assert_eq!(foreign.refusal(), "400 invalid_grant");
     assert_eq!(auth.verify(&second.access).await.status, 200);
 }
@@ -171,7 +167,7 @@ async fn a_confidential_client_must_show_its_secret() {
         let refused = auth.post("/token", &form).await;
         assert_eq!(refused.refusal(), "401 invalid_client", "{form:?}");
     }
-    assert_eq!(refresh(&auth, &client, &first.refresh).await.status, 200);
+    assert_eq!(auth.refresh(&client, &first.refresh).await.status, 200);
     let by_header = auth
         .request("POST", AUTH, "/token")
         .basic_auth(&client.id, client.secret.as_ref())
@@ -186,7 +182,7 @@ async fn a_confidential_client_must_show_its_secret() {
 async fn forged_refresh_tokens_are_refused_with_one_answer() {
     let auth = Auth::start().await;
     let (client, first) = signed_in(&auth).await;
-    let wrong = refresh(&auth, &client, "mcp_rt_x").await;
+    let wrong = auth.refresh(&client, "mcp_rt_x").await;
     assert_eq!(wrong.refusal(), "400 invalid_grant");
     let next = first.refresh.replacen(".0.", ".1.", 1);
     let half = &first.refresh[..first.refresh.len() / 2];
@@ -200,7 +196,7 @@ async fn forged_refresh_tokens_are_refused_with_one_answer() {
         first.access.clone(),
         "ä\u{0}".to_owned(),
     ] {
-        let refused = refresh(&auth, &client, &token).await;
+        let refused = auth.refresh(&client, &token).await;
         assert_eq!(refused.shown(&[]), wrong.shown(&[]), "{token}");
         // Who holds no token learns nothing from a resource or a scope either.
         for more in [("resource", OTHER_RESOURCE), ("scope", "other")] {
@@ -210,7 +206,7 @@ async fn forged_refresh_tokens_are_refused_with_one_answer() {
             assert_eq!(refused.shown(&[]), wrong.shown(&[]), "{token} {more:?}");
         }
     }
-    assert_eq!(refresh(&auth, &client, &first.refresh).await.status, 200);
+    assert_eq!(auth.refresh(&client, &first.refresh).await.status, 200);
 }
 
 /// A refresh token of that session with another secret and a right checksum.
@@ -289,6 +285,6 @@ async fn a_client_that_gave_up_the_refresh_grant_is_refused() {
     let change = auth.request("PUT", AUTH, &path).json(&metadata);
     let changed = answer(change.bearer_auth(&client.registration_token)).await;
     assert_eq!(changed.status, 200, "{changed:?}");
-    let refused = refresh(&auth, &client, &first.refresh).await;
+    let refused = auth.refresh(&client, &first.refresh).await;
     assert_eq!(refused.refusal(), "400 unauthorized_client");
 }

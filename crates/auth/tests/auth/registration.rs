@@ -139,12 +139,7 @@ async fn deleting_a_client_ends_its_tokens_at_once() {
     "#);
     let refused = auth.verify(&tokens_of_client.access).await;
     assert_eq!(refused.refusal(), "401 invalid_token");
-    let refreshed = auth
-        .post(
-            "/token",
-            &crate::sign_in::refreshing(&client, &tokens_of_client.refresh),
-        )
-        .await;
+    let refreshed = auth.refresh(&client, &tokens_of_client.refresh).await;
     assert_eq!(refreshed.refusal(), "401 invalid_client");
     let redeemed = auth.post("/token", &redemption(&client, &unredeemed)).await;
     assert_eq!(redeemed.refusal(), "401 invalid_client");
@@ -343,13 +338,14 @@ async fn an_update_may_make_a_client_confidential() {
         kept.status, 200,
         "the current secret may be repeated: {kept:?}"
     );
-    let form = crate::sign_in::refreshing(&client, &tokens.refresh);
-    let refused = auth.post("/token", &form).await;
+    let refused = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refused.refusal(), "401 invalid_client");
     let confidential = Client {
         secret: Some(secret),
         ..client
     };
-    let form = crate::sign_in::refreshing(&confidential, &tokens.refresh);
-    assert_eq!(auth.post("/token", &form).await.status, 200);
+    assert_eq!(
+        auth.refresh(&confidential, &tokens.refresh).await.status,
+        200
+    );
 }

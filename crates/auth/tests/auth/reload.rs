@@ -8,7 +8,7 @@ use testkit::wait;
 use crate::answer::Answer;
 use crate::service::{Auth, USERNAME, cheap_hash, in_redis};
 use crate::service_rules::ada_and_bob;
-use crate::sign_in::{Tokens, public_client, refreshing, signed_in, tokens};
+use crate::sign_in::{Tokens, public_client, signed_in, tokens};
 
 /// How long a changed rule may take on a busy machine; on an idle one it takes less than a second.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,9 +63,7 @@ async fn a_changed_list_counts_at_once_on_every_instance() {
     for auth in [&one, &two] {
         until_status(auth, &tokens.access, 200).await;
     }
-    let answer = two
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let answer = two.refresh(&client, &tokens.refresh).await;
     Tokens::of(&answer);
 }
 
@@ -76,9 +74,7 @@ async fn a_refresh_of_somebody_who_was_taken_off_ends_the_session() {
     let (client, tokens) = signed_in(&auth).await;
     auth.write_file(&only("bob"));
     until_status(&auth, &tokens.access, 401).await;
-    let answer = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let answer = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(answer.refusal(), "400 invalid_grant");
     auth.write_file("");
     until_read(&auth, 2).await;

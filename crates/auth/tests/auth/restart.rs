@@ -34,16 +34,12 @@ async fn a_session_survives_kill_9() {
         keys.shown(&[])
     );
     assert_eq!(auth.verify(&tokens.access).await.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &tokens.refresh).await;
     let second = Tokens::of(&refreshed);
     let auth = auth.kill_and_start().await;
     assert_eq!(auth.verify(&second.access).await.status, 200);
     // The rotation before the cut counts: the spent token leads to the same successor.
-    let repeated = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let repeated = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(Tokens::of(&repeated).refresh, second.refresh);
 }
 
@@ -74,9 +70,7 @@ async fn a_revocation_survives_kill_9() {
     assert_eq!(auth.post("/revoke", &form).await.status, 200);
     let auth = auth.kill_and_start().await;
     assert_eq!(auth.verify(&tokens.access).await.status, 401);
-    let refused = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refused = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refused.refusal(), "400 invalid_grant");
 }
 
@@ -88,9 +82,7 @@ async fn an_empty_store_honours_no_token() {
     std::fs::remove_file(auth.directory().join("auth.redb")).unwrap();
     let auth = auth.kill_and_start().await;
     assert_eq!(auth.verify(&tokens.access).await.status, 401);
-    let refused = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refused = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refused.refusal(), "401 invalid_client");
 }
 
@@ -141,9 +133,7 @@ async fn while_redis_is_away_nobody_is_told_to_sign_in_again() {
     .await
     .unwrap();
     assert_eq!(back.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refreshed.status, 200);
 }
 
@@ -178,8 +168,7 @@ async fn an_outage_of_redis_under_load_gives_503_and_ends_with_it() {
                 while !stop.load(Ordering::Relaxed) {
                     let asked = Instant::now();
                     let answer = if number == 0 {
-                        let form = refreshing(&client, &tokens.refresh);
-                        auth.post("/token", &form).await
+                        auth.refresh(&client, &tokens.refresh).await
                     } else {
                         auth.verify(&tokens.access).await
                     };
@@ -264,12 +253,8 @@ async fn a_fail_over_of_redis_gives_503_and_ends_by_itself() {
     .unwrap();
     back.await.unwrap();
     redis.until_failed_over().await.unwrap();
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refreshed.status, 200);
-    let refused = auth
-        .post("/token", &refreshing(&other, &revoked.refresh))
-        .await;
+    let refused = auth.refresh(&other, &revoked.refresh).await;
     assert_eq!(refused.refusal(), "400 invalid_grant");
 }

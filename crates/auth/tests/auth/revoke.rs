@@ -4,9 +4,7 @@ use insta::assert_snapshot;
 
 use crate::answer::Answer;
 use crate::service::{AUTH, Auth};
-use crate::sign_in::{
-    Client, Tokens, confidential_client, public_client, refreshing, signed_in, tokens,
-};
+use crate::sign_in::{Client, Tokens, confidential_client, public_client, signed_in, tokens};
 
 async fn revoke(auth: &Auth, client: &Client, token: &str) -> Answer {
     let mut form = vec![("token", token), ("client_id", client.id.as_str())];
@@ -20,11 +18,7 @@ async fn revoke(auth: &Auth, client: &Client, token: &str) -> Answer {
 async fn a_refresh_token_takes_its_whole_family_with_it() {
     let auth = Auth::start().await;
     let (client, first) = signed_in(&auth).await;
-    let second = Tokens::of(
-        &auth
-            .post("/token", &refreshing(&client, &first.refresh))
-            .await,
-    );
+    let second = Tokens::of(&auth.refresh(&client, &first.refresh).await);
     assert_eq!(auth.verify(&first.access).await.status, 200);
     assert_eq!(auth.verify(&second.access).await.status, 200);
     let answer = revoke(&auth, &client, &second.refresh).await;
@@ -38,7 +32,7 @@ async fn a_refresh_token_takes_its_whole_family_with_it() {
         assert_eq!(auth.verify(access).await.refusal(), "401 invalid_token");
     }
     for refresh in [&first.refresh, &second.refresh] {
-        let refused = auth.post("/token", &refreshing(&client, refresh)).await;
+        let refused = auth.refresh(&client, refresh).await;
         assert_eq!(refused.refusal(), "400 invalid_grant");
     }
 }
@@ -47,11 +41,7 @@ async fn a_refresh_token_takes_its_whole_family_with_it() {
 async fn a_spent_refresh_token_takes_its_family_with_it_too() {
     let auth = Auth::start().await;
     let (client, first) = signed_in(&auth).await;
-    let second = Tokens::of(
-        &auth
-            .post("/token", &refreshing(&client, &first.refresh))
-            .await,
-    );
+    let second = Tokens::of(&auth.refresh(&client, &first.refresh).await);
     assert_eq!(revoke(&auth, &client, &first.refresh).await.status, 200);
     assert_eq!(auth.verify(&second.access).await.status, 401);
 }
@@ -60,18 +50,12 @@ async fn a_spent_refresh_token_takes_its_family_with_it_too() {
 async fn an_access_token_ends_alone() {
     let auth = Auth::start().await;
     let (client, first) = signed_in(&auth).await;
-    let second = Tokens::of(
-        &auth
-            .post("/token", &refreshing(&client, &first.refresh))
-            .await,
-    );
+    let second = Tokens::of(&auth.refresh(&client, &first.refresh).await);
     assert_eq!(auth.verify(&first.access).await.status, 200);
     assert_eq!(revoke(&auth, &client, &first.access).await.status, 200);
     assert_eq!(auth.verify(&first.access).await.status, 401);
     assert_eq!(auth.verify(&second.access).await.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &second.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &second.refresh).await;
     assert_eq!(refreshed.status, 200);
 }
 
@@ -80,11 +64,7 @@ async fn an_access_token_ends_alone() {
 async fn revoking_the_same_access_token_again_and_again_changes_nothing_more() {
     let auth = Auth::start().await;
     let (client, first) = signed_in(&auth).await;
-    let second = Tokens::of(
-        &auth
-            .post("/token", &refreshing(&client, &first.refresh))
-            .await,
-    );
+    let second = Tokens::of(&auth.refresh(&client, &first.refresh).await);
     for _ in 0..40 {
         assert_eq!(revoke(&auth, &client, &first.access).await.status, 200);
     }
@@ -105,9 +85,7 @@ async fn another_clients_token_lives_on_and_the_answer_does_not_tell() {
         assert_eq!(answer.shown(&[]), right.shown(&[]));
     }
     assert_eq!(auth.verify(&theirs.access).await.status, 200);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &theirs.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &theirs.refresh).await;
     assert_eq!(refreshed.status, 200);
 }
 
@@ -166,9 +144,7 @@ async fn no_check_after_the_answer_of_a_revocation_finds_the_token_good() {
             // One session remembers so many ended tokens and is then ended itself.
             first = tokens(&auth, &client).await;
         } else {
-            let answer = auth
-                .post("/token", &refreshing(&client, &first.refresh))
-                .await;
+            let answer = auth.refresh(&client, &first.refresh).await;
             first = Tokens::of(&answer);
         }
     }

@@ -7,8 +7,7 @@ use crate::service::{
     AUTH, Auth, ECHO, FETCH, OTHER_RESOURCE, PASSWORD, RESOURCE, USERNAME, cheap_hash,
 };
 use crate::sign_in::{
-    Tokens, approve, ask, code_with, log_in, public_client, redemption, refreshing, registration,
-    signed_in,
+    Tokens, approve, ask, code_with, log_in, public_client, redemption, registration, signed_in,
 };
 
 /// Ada and Bob may come in; `mcp-echo` is for Bob.
@@ -140,9 +139,7 @@ async fn a_narrow_token_is_told_all_that_it_needs_and_a_new_sign_in_gets_it() {
         "Bearer error=\"insufficient_scope\", resource_metadata=\"http://mcp-fetch.localhost:8080/.well-known/oauth-protected-resource/mcp\", scope=\"files mcp\""
     );
     // Refreshing keeps what was granted, so it does not help; it must not end the session either.
-    let answer = auth
-        .post("/token", &refreshing(&client, &first.refresh))
-        .await;
+    let answer = auth.refresh(&client, &first.refresh).await;
     let refreshed = Tokens::of(&answer);
     assert_eq!(auth.verify(&refreshed.access).await.status, 403);
     let code = code_with(&auth, &client.id, &[("scope", "files mcp")]).await;

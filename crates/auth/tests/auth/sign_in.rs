@@ -219,6 +219,14 @@ pub(crate) fn refreshing<'a>(
     form
 }
 
+impl Auth {
+    /// A client uses a refresh token.
+    pub(crate) async fn refresh(&self, client: &Client, refresh_token: &str) -> Answer {
+        self.post("/token", &refreshing(client, refresh_token))
+            .await
+    }
+}
+
 /// Tokens as a client gets them.
 #[derive(Debug, Clone)]
 pub(crate) struct Tokens {

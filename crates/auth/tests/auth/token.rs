@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::answer::{Answer, answer};
 use crate::service::{AUTH, Auth, FETCH, OTHER_RESOURCE, RESOURCE};
 use crate::sign_in::{
-    Client, REDIRECT, Tokens, code, code_with, public_client, redemption, refreshing, register_with,
+    Client, REDIRECT, Tokens, code, code_with, public_client, redemption, register_with,
 };
 
 /// The form that redeems a code, with changes: an empty value takes a parameter away.
@@ -202,9 +202,7 @@ async fn a_spent_code_in_other_hands_ends_what_it_gave() {
         let replayed = redeem(&auth, &client, &code, changes).await;
         assert_eq!(replayed.refusal(), "400 invalid_grant", "{changes:?}");
         assert_eq!(auth.verify(&tokens.access).await.status, 401, "{changes:?}");
-        let refused = auth
-            .post("/token", &refreshing(&client, &tokens.refresh))
-            .await;
+        let refused = auth.refresh(&client, &tokens.refresh).await;
         assert_eq!(refused.refusal(), "400 invalid_grant", "{changes:?}");
     }
 }
@@ -215,9 +213,7 @@ async fn a_code_comes_back_too_late_once_its_refresh_token_was_used() {
     let client = public_client(&auth).await;
     let code = code(&auth, &client.id).await;
     let tokens = Tokens::of(&redeem(&auth, &client, &code, &[]).await);
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refreshed.status, 200);
     let replayed = redeem(&auth, &client, &code, &[]).await;
     assert_eq!(replayed.refusal(), "400 invalid_grant");
@@ -383,7 +379,7 @@ async fn racing_redemptions_with_wrong_proofs_never_open_a_second_session() {
     assert!(families.len() <= 1, "{families:?}");
     // A wrong proof came after the right one, or three came before it: either way the code is worth nothing now.
     for family in families {
-        let refused = auth.post("/token", &refreshing(&client, &family)).await;
+        let refused = auth.refresh(&client, &family).await;
         assert_eq!(refused.refusal(), "400 invalid_grant");
     }
 }
@@ -397,6 +393,6 @@ async fn a_client_that_asks_for_no_offline_access_gets_a_refresh_token_all_the_s
     let granted = redeem(&auth, &client, &code, &[]).await;
     assert_eq!(granted.text("scope"), "mcp");
     let refresh = Tokens::of(&granted).refresh;
-    let refreshed = auth.post("/token", &refreshing(&client, &refresh)).await;
+    let refreshed = auth.refresh(&client, &refresh).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
 }

@@ -10,7 +10,7 @@ use crate::collector::{Collector, Span};
 use crate::configuration::refused;
 use crate::overload::memory;
 use crate::service::{AUTH, Auth, PASSWORD, USERNAME};
-use crate::sign_in::{refreshing, signed_in};
+use crate::sign_in::signed_in;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -68,9 +68,7 @@ async fn a_span_says_nothing_of_people_clients_and_secrets() {
     let collector = Collector::start();
     let auth = traced(&collector.endpoint(), &[("LOG_LEVEL", "trace")]).await;
     let (client, tokens) = signed_in(&auth).await;
-    let refreshed = auth
-        .post("/token", &refreshing(&client, &tokens.refresh))
-        .await;
+    let refreshed = auth.refresh(&client, &tokens.refresh).await;
     let refreshed = refreshed.text("refresh_token");
     assert_eq!(
         auth.get(AUTH, &format!("/register/{}", client.id))

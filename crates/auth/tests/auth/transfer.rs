@@ -9,9 +9,7 @@ use testkit::redis::RedisServer;
 
 use crate::answer::answer;
 use crate::service::{AUTH, Auth, JWT_SECRET, in_redis, run, settings};
-use crate::sign_in::{
-    Client, Tokens, code, public_client, redemption, refreshing, signed_in, tokens,
-};
+use crate::sign_in::{Client, Tokens, code, public_client, redemption, signed_in, tokens};
 
 const FILE: [(&str, &str); 2] = [("STORE", "redb"), ("STORE_PATH", "auth.redb")];
 
@@ -86,11 +84,7 @@ async fn back_up_while_it_runs(auth: &Auth, files: &[(String, String)], here: &P
 async fn a_backup_moves_everything_to_another_store() {
     let mut auth = Auth::start_with(&FILE).await;
     let (client, first) = signed_in(&auth).await;
-    let second = Tokens::of(
-        &auth
-            .post("/token", &refreshing(&client, &first.refresh))
-            .await,
-    );
+    let second = Tokens::of(&auth.refresh(&client, &first.refresh).await);
     let revoked = tokens(&auth, &client).await;
     let form = [
         ("token", revoked.refresh.as_str()),
@@ -150,11 +144,7 @@ async fn a_backup_moves_everything_to_another_store() {
     let moved = Auth::start_with(&changes).await;
     assert_eq!(moved.verify(&second.access).await.status, 200);
     assert_eq!(moved.verify(&revoked.access).await.status, 401);
-    let again = Tokens::of(
-        &moved
-            .post("/token", &refreshing(&client, &first.refresh))
-            .await,
-    );
+    let again = Tokens::of(&moved.refresh(&client, &first.refresh).await);
     assert_eq!(
         again.refresh, second.refresh,
         "the spent token is spent, with its grace"
@@ -171,9 +161,7 @@ async fn a_backup_moves_everything_to_another_store() {
     assert!(done.contains("were removed before"), "{done}");
     // The service runs on and sees the store as it was, without the client of after.
     assert_eq!(moved.verify(&second.access).await.status, 200);
-    let gone = moved
-        .post("/token", &refreshing(&newcomer, &second.refresh))
-        .await;
+    let gone = moved.refresh(&newcomer, &second.refresh).await;
     assert_ne!(gone.status, 200);
     // And out of Redis into a new file, through a pipe.
     let piped = succeed(&["backup", "-"], &target, &here, "");
@@ -228,9 +216,7 @@ async fn a_backup_needs_the_secret_that_sealed_its_keys() {
         .collect();
     let moved = Auth::start_with(&changes).await;
     assert_eq!(moved.verify(&first.access).await.status, 200);
-    let refreshed = moved
-        .post("/token", &refreshing(&client, &first.refresh))
-        .await;
+    let refreshed = moved.refresh(&client, &first.refresh).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
 }
 
@@ -354,9 +340,7 @@ async fn the_clients_of_the_python_gateway_are_taken_over() {
         secret: Some(LONG_SECRET.replace('Z', "Y")),
         ..client.clone()
     };
-    let refused = auth
-        .post("/token", &refreshing(&wrong, &tokens.refresh))
-        .await;
+    let refused = auth.refresh(&wrong, &tokens.refresh).await;
     assert_eq!(refused.status, 401);
     let managed = auth
         .request("GET", AUTH, "/register/client_old")
