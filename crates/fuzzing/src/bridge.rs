@@ -65,6 +65,17 @@ pub fn envelope(data: &[u8]) {
     }
 }
 
+/// Is there no other member that is this one to a reader without case, or without null characters?
+fn is_clear(object: &serde_json::Value, name: &str) -> bool {
+    let members = object
+        .as_object()
+        .into_iter()
+        .flat_map(serde_json::Map::keys);
+    members
+        .filter(|member| member.trim_end_matches('\0').eq_ignore_ascii_case(name))
+        .all(|member| member == name)
+}
+
 fn one(text: &str) {
     let Ok(message) = Message::parse(text) else {
         return;
@@ -75,6 +86,18 @@ fn one(text: &str) {
         return;
     };
     assert!(value.is_object(), "a message that is not an object");
+    if Message::from_client(text).is_ok() {
+        let params = value.get("params");
+        for name in ["jsonrpc", "id", "method", "params", "result", "error"] {
+            assert!(is_clear(&value, name), "`{name}` may be another member");
+        }
+        for name in ["name", "uri", "arguments", "_meta"] {
+            assert!(
+                params.is_none_or(|params| is_clear(params, name)),
+                "`{name}` may be another member of `params`"
+            );
+        }
+    }
     let has_id = value.get("id").is_some_and(|id| !id.is_null());
     match message.kind {
         Kind::Request => assert!(message.id.is_some() && !message.method.is_empty() || has_id),

@@ -104,16 +104,15 @@ macro_rules! object_of_raw_values {
     };
 }
 
-/// Do readers that are less strict take the one name for the other? Some ignore the case of letters, and with it two that Unicode
-/// folds into ASCII; some ignore null characters at the end.
+/// Do readers that are less strict take the one name for the other? Some ignore the case of letters, each with its own idea of which
+/// letters of Unicode are the same, and some ignore null characters at the end.
 fn is_like(name: &str, known: &str) -> bool {
-    let folded = |character| match character {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        other => other.to_ascii_lowercase(),
-    };
-    let name = name.trim_end_matches('\0').chars().map(folded);
-    name.eq(known.chars().map(folded))
+    fn folded(name: &str) -> impl Iterator<Item = char> {
+        name.chars()
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+    }
+    folded(name.trim_end_matches('\0')).eq(folded(known))
 }
 
 /// An object's key, borrowed unless it was escaped.

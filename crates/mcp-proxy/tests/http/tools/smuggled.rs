@@ -26,8 +26,10 @@ fn alike() -> Vec<Value> {
         call("name\u{0}"),
         beside("Method", json!("tools/call")),
         beside("Params", params.clone()),
-        beside("param\u{17f}", params),
+        beside("param\u{17f}", params.clone()),
+        beside("PARAMS\u{0}\u{0}", params),
         beside("ID", json!(2)),
+        beside("\u{131}d", json!(2)),
     ]
 }
 
