@@ -15,10 +15,9 @@ use chassis::peer::TrustedProxies;
 use chassis::private::{self, Private};
 use chassis::shutdown::{self, Shutdown, Stopping};
 use chassis::telemetry::Traced;
-use oauth::key_ring::KeyState;
 use oauth::{Clock, Entropy, ScopeSet, SystemClock, SystemEntropy};
 use store::{Backend, EmbeddedBackend, MemoryBackend, RedisBackend, RedisOptions, Store};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use crate::admin::token::AdminTokens;
 use crate::client_document::{ClientDocuments, Internet, Network};
@@ -26,6 +25,7 @@ use crate::clock_check::ClockCheck;
 use crate::counted::Counted;
 use crate::disk::Disk;
 use crate::flow::decisions::Decisions;
+use crate::gauges;
 use crate::http::challenge::Challenges;
 use crate::idp::IdentityProvider;
 use crate::idp::directory::Directory;
@@ -40,8 +40,6 @@ use crate::sweep;
 const STOP_LIMIT: Duration = Duration::from_secs(25);
 /// How long after the start the library that signs is made ready.
 const SEED_AFTER: Duration = Duration::from_millis(500);
-/// How often gauges are set.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// What every request may use. Shared by all workers.
 pub(crate) struct AppState {
@@ -155,7 +153,7 @@ impl App {
         )
         .await;
         tokio::spawn(clock_check.follow());
-        tokio::spawn(show(
+        tokio::spawn(gauges::show(
             Arc::clone(&keys),
             decisions.clone(),
             connected,
@@ -380,47 +378,4 @@ pub(crate) async fn open_store(settings: StoreSettings) -> anyhow::Result<Arc<dy
             Arc::new(RedisBackend::open(options).await?)
         }
     })
-}
-
-/// Sets the gauges of the metrics.
-async fn show(
-    keys: Arc<Keys>,
-    decisions: Decisions,
-    connected: watch::Receiver<bool>,
-    clock: Arc<dyn Clock>,
-    counted: Counted,
-    disk: Option<Disk>,
-) {
-    let mut was_low = false;
-    let mut ticks = tokio::time::interval(SHOW_EVERY);
-    loop {
-        ticks.tick().await;
-        let remembered = i64::try_from(decisions.len()).unwrap_or(i64::MAX);
-        counted.decisions.set(remembered);
-        counted.events_arrive.set(i64::from(*connected.borrow()));
-        if let Some(disk) = &disk {
-            let free = disk.free().unwrap_or_default();
-            counted
-                .disk_free
-                .set(i64::try_from(free).unwrap_or(i64::MAX));
-            let complaint = disk.complaint();
-            let is_low = complaint.is_err();
-            counted.disk_low.set(i64::from(is_low));
-            if let Err(complaint) = complaint
-                && !was_low
-            {
-                tracing::warn!("{complaint}");
-            }
-            was_low = is_low;
-        }
-        let infos = keys.infos();
-        counted
-            .keys
-            .set(i64::try_from(infos.len()).unwrap_or(i64::MAX));
-        let current = infos.iter().find(|info| info.state == KeyState::Current);
-        if let Some(info) = current {
-            let age = clock.now().as_second() - info.key.signs_from.as_second();
-            counted.key_age.set(age.max(0));
-        }
-    }
 }

@@ -12,6 +12,7 @@ mod disk;
 mod doctor;
 pub mod endpoints;
 mod flow;
+mod gauges;
 mod http;
 mod idp;
 mod keys;
