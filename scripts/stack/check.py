@@ -97,7 +97,7 @@ def route(name: str) -> Finding:
     if answer.status == 401 and answer.headers.get("WWW-Authenticate"):
         return Finding(True, f"route to {name}", "asks for a token")
     if answer.status == 403:
-        return Finding(False, f"route to {name}", "403; auth was not told of it, or it is public and its mcp-proxy wants to know who calls (REQUIRE_IDENTITY): "
+        return Finding(False, f"route to {name}", "403; auth was not told of it, gateway.toml has `enabled = false` for it, or it is public and its mcp-proxy wants to know who calls (REQUIRE_IDENTITY): "
                        f"`just up`, then see `just logs auth -n 50` and `just logs {name} -n 50`")
     if answer.status >= 500:
         return Finding(False, f"route to {name}", f"{answer.status}; see `just logs auth -n 50` and `just logs {name} -n 50`")

@@ -178,7 +178,7 @@ pub const FILE_KEYS: &[FileKey] = &[
     FileKey::new(
         "services.NAME.enabled",
         Kind::Boolean,
-        "whether this service is behind the gateway",
+        "whether this service is behind the gateway; false turns it off, whoever else names it",
     ),
     FileKey::new(
         "services.NAME.public",

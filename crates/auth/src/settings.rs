@@ -212,10 +212,8 @@ fn sites(loaded: &Loaded<Config>, environment: &Environment) -> Result<Sites, Co
     for name in &config.service_names {
         names.insert(name.clone(), "service_names");
     }
-    for (name, service) in &config.services {
-        if service.enabled {
-            names.insert(name.clone(), "services");
-        }
+    for name in config.services.keys() {
+        names.insert(name.clone(), "services");
     }
     for variable in environment.names() {
         let Some(name) = variable
@@ -234,6 +232,8 @@ fn sites(loaded: &Loaded<Config>, environment: &Environment) -> Result<Sites, Co
             );
         }
     }
+    // Whoever turns a service off there need not know who else names it.
+    names.retain(|name, _| config.services.get(name).is_none_or(|rules| rules.enabled));
     let mut services = Vec::new();
     for (name, key) in names {
         let service = ServiceName::parse(&name)

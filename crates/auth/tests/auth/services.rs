@@ -84,6 +84,19 @@ async fn a_service_comes_and_goes_and_the_others_notice_nothing() {
     }
 }
 
+/// Turned off in `gateway.toml` it is off, whoever else names it.
+#[tokio::test]
+async fn a_service_that_is_not_enabled_is_off() {
+    let off = "[services.mcp-echo]\nenabled = false\n";
+    let named = [("MCP_SERVICES", "mcp-echo"), ("MCP_ECHO_ENABLED", "true")];
+    let auth = Auth::start_with_file(&named, "").await;
+    assert_eq!(echo(&auth).await, 401);
+    auth.write_file(off);
+    until_read(&auth, 1).await;
+    assert_eq!(echo(&auth).await, 403);
+    assert_eq!(auth.get(ECHO, METADATA).await.status, 404);
+}
+
 #[tokio::test]
 async fn a_wrong_list_is_refused_with_one_line_and_the_services_stay() {
     let directory = tempfile::tempdir().unwrap();
