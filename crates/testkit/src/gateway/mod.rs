@@ -16,6 +16,7 @@ use crate::mcp_client::{Granted, McpClient, Registered};
 use crate::person::{Credentials, Person};
 use crate::process::{Logs, Process};
 use crate::traefik::Traefik;
+use crate::wait;
 
 /// Who can sign in with the provider `local`.
 pub const USERNAME: &str = "ada";
@@ -268,6 +269,20 @@ impl Gateway {
         )
         .await?;
         parts::wait_for_proxy(proxy).await
+    }
+
+    /// Waits until Traefik sends requests of others to what serves at this address, an instance of the authorization server or a
+    /// replica. Whoever stops the next one sooner leaves Traefik with none that it knows to be well.
+    ///
+    /// # Errors
+    ///
+    /// If it does not, or nobody asks for anything.
+    pub async fn until_asked(&self, address: SocketAddr) -> Result<()> {
+        let asked = format!("\"ServiceURL\":\"http://{address}\"");
+        let times = || self.logs.text().matches(&asked).count();
+        let before = times();
+        let what = format!("a request to {address}");
+        wait::until_true(&what, wait::PATIENCE, || times() > before).await
     }
 
     /// Starts the authorization server again, at the same address on the same store.
