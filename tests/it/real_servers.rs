@@ -10,6 +10,7 @@ use testkit::binaries::{mcp_proxy, tool, tools, workspace};
 use testkit::process::{Command, Logs, Signal, address, descendants};
 use testkit::site::{SENTENCE, Site};
 use testkit::wait::{self, PATIENCE};
+use tokio::task::spawn_blocking;
 
 const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
@@ -178,7 +179,9 @@ impl Server {
             .start(&logs)?;
         let public = address(&mut bridge, &file, "public").await?;
 
-        let seen = self.drive(client, &format!("http://{public}/mcp"), &logs)?;
+        let seen = self
+            .drive(client, &format!("http://{public}/mcp"), &logs)
+            .await?;
         let expected = match client {
             Client::Legacy => LEGACY,
             // Where a server does not speak it, the bridge translates.
@@ -218,7 +221,7 @@ impl Server {
     }
 
     /// Runs the client to its end.
-    fn drive(&self, client: Client, url: &str, logs: &Logs) -> Result<Seen> {
+    async fn drive(&self, client: Client, url: &str, logs: &Logs) -> Result<Seen> {
         let kind = match client {
             Client::Legacy => "sdk-1",
             Client::Auto => "client-2-auto",
@@ -231,8 +234,12 @@ impl Server {
             .keep_stdout()
             .start(logs)?;
         let stdout = driver.take_stdout().context("stdout of the client")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
+        // Not on the thread of the test, which serves the page meanwhile.
+        let line = spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        })
+        .await??;
         serde_json::from_str(&line)
             .with_context(|| format!("the client said {line:?}; its errors are in the log"))
     }
