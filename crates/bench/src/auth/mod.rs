@@ -31,13 +31,14 @@ access_token_lifetime = 10
 "#;
 
 /// Limits that would refuse the sign-ins of a benchmark. `/verify` has no other than the one on requests in flight.
-const UNLIMITED: [&str; 7] = [
+const UNLIMITED: [&str; 8] = [
     "LIMIT_REGISTER",
     "LIMIT_AUTHORIZE",
     "LIMIT_SIGN_IN",
     "LIMIT_PASSWORDS",
     "LIMIT_PASSWORDS_OF_NAME",
     "LIMIT_TOKEN",
+    "LIMIT_TOKEN_FAILURES",
     "LIMIT_ADDRESS",
 ];
 

@@ -35,12 +35,22 @@ struct Cli {
     /// Clients in the large store; ten sessions each.
     #[arg(long, default_value_t = bench::auth::fill::CLIENTS)]
     clients: usize,
+    /// The stores that are filled.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Filled::Redb, Filled::Redis])]
+    filled: Vec<Filled>,
     /// Only these parts.
     #[arg(long, value_enum, value_delimiter = ',')]
     parts: Vec<Part>,
     /// Nothing but load on this store's /verify, for a profiler: memory, redb or redis.
     #[arg(long)]
     only: Option<String>,
+}
+
+/// A store that many records fit into.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Filled {
+    Redb,
+    Redis,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
@@ -162,7 +172,7 @@ async fn main() -> Result<()> {
         revocation::overload().await?;
     }
     if wanted(Part::Stored) {
-        speed::stored(&bench, cli.clients).await?;
+        speed::stored(&bench, &cli.filled, cli.clients).await?;
     }
     println!(
         "\nload average {}",

@@ -11,7 +11,7 @@ use testkit::network::free_port;
 use testkit::redis::RedisServer;
 
 use crate::compare::{Target, compare};
-use crate::{Bench, Site};
+use crate::{Bench, Filled, Site};
 
 /// Longer than a token of the brief service counts: ten seconds, and thirty for clocks that differ.
 const EXPIRY: Duration = Duration::from_secs(42);
@@ -113,14 +113,14 @@ pub(crate) async fn forged(bench: &Bench, sites: &[Site]) -> Result<()> {
 }
 
 /// Empty stores beside full ones.
-pub(crate) async fn stored(bench: &Bench, clients: usize) -> Result<()> {
+pub(crate) async fn stored(bench: &Bench, stores: &[Filled], clients: usize) -> Result<()> {
     let sessions = clients * (fill::SESSIONS / fill::CLIENTS);
     let redis = RedisServer::start_with(&["appendfsync everysec"]).await?;
-    let full = [
-        ("redb", bench.redb()?, 256),
-        ("redis", Store::Redis(redis.url()), 16),
-    ];
-    for (name, store, writers) in full {
+    for filled in stores {
+        let (name, store, writers) = match filled {
+            Filled::Redb => ("redb", bench.redb()?, 256),
+            Filled::Redis => ("redis", Store::Redis(redis.url()), 16),
+        };
         eprintln!("filling {name} with {clients} clients and {sessions} sessions");
         // The first start makes the keys: sessions in a store without any mean that it has lost something.
         let mut first = Auth::start(Settings::new(&store)?).await?;
