@@ -15,6 +15,7 @@
     reason = "a table of cases is read from top to bottom"
 )]
 
+mod batches;
 mod bridge;
 
 mod children;
