@@ -5,15 +5,23 @@ use testkit::raw;
 
 use crate::traefik::Edge;
 
-#[tokio::test]
-async fn a_preflight_never_meets_auth_and_refusals_can_be_read_by_browsers() -> Result<()> {
-    let origin = "http://inspector.localhost:6274";
-    let edge = Edge::start_with(&[("MCP_CORS_ORIGINS", origin)]).await?;
+/// Whose pages may read answers.
+const ORIGIN: &str = "http://inspector.localhost:6274";
+
+/// Every request without a token is refused, as auth does it.
+async fn refusing() -> Result<Edge> {
+    let edge = Edge::start_with(&[("MCP_CORS_ORIGINS", ORIGIN)]).await?;
     edge.auth.set_answer(raw::answer(
         "401 Unauthorized",
         &[("WWW-Authenticate", "Bearer")],
     ));
-    let from = format!("Origin: {origin}");
+    Ok(edge)
+}
+
+#[tokio::test]
+async fn a_preflight_never_meets_auth_and_refusals_can_be_read_by_browsers() -> Result<()> {
+    let edge = refusing().await?;
+    let from = format!("Origin: {ORIGIN}");
     let preflight = edge
         .send(
             "OPTIONS /mcp HTTP/1.1",
@@ -28,7 +36,7 @@ async fn a_preflight_never_meets_auth_and_refusals_can_be_read_by_browsers() -> 
     assert!(matches!(raw::status(&preflight), 200 | 204), "{preflight}");
     assert_eq!(
         raw::header(&preflight, "access-control-allow-origin"),
-        [origin],
+        [ORIGIN],
         "{preflight}"
     );
     let allowed = raw::header(&preflight, "access-control-allow-headers")
@@ -51,7 +59,7 @@ async fn a_preflight_never_meets_auth_and_refusals_can_be_read_by_browsers() -> 
     assert_eq!(raw::status(&refused), 401, "{refused}");
     assert_eq!(
         raw::header(&refused, "access-control-allow-origin"),
-        [origin],
+        [ORIGIN],
         "{refused}"
     );
     let exposed = raw::header(&refused, "access-control-expose-headers")
@@ -72,13 +80,8 @@ async fn a_preflight_never_meets_auth_and_refusals_can_be_read_by_browsers() -> 
 
 #[tokio::test]
 async fn browsers_are_told_headers_by_name_at_every_open_endpoint() -> Result<()> {
-    let origin = "http://inspector.localhost:6274";
-    let edge = Edge::start_with(&[("MCP_CORS_ORIGINS", origin)]).await?;
-    edge.auth.set_answer(raw::answer(
-        "401 Unauthorized",
-        &[("WWW-Authenticate", "Bearer")],
-    ));
-    let from = format!("Origin: {origin}");
+    let edge = refusing().await?;
+    let from = format!("Origin: {ORIGIN}");
     for (path, method) in [
         ("/register", "POST"),
         ("/register/mcp-x", "GET"),
@@ -105,7 +108,7 @@ async fn browsers_are_told_headers_by_name_at_every_open_endpoint() -> Result<()
             let listed = |name: &str| raw::header(&preflight, name).join(",").to_lowercase();
             assert_eq!(
                 listed("access-control-allow-origin"),
-                origin,
+                ORIGIN,
                 "{path}: {preflight}"
             );
             let methods = listed("access-control-allow-methods");
