@@ -151,11 +151,11 @@ def check_dns(name: str) -> None:
 
 def is_ours(address: str) -> bool:
     """Only an address of this machine can be bound to, on every system."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
-        except OSError:
-            return False
+    except OSError:  # Also where the system has no IPv6 at all.
+        return False
     return True
 
 
