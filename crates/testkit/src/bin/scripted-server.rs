@@ -134,8 +134,8 @@ fn announce(file: Option<&str>) {
             .open(file)
     });
     if let Some(Ok(mut file)) = file {
-        // A test that waits for the line says so when it does not come.
-        let _ = writeln!(file, "{}", std::process::id());
+        // At once: another one may be writing, too. A test that waits for the line says so when it does not come.
+        let _ = file.write_all(format!("{}\n", std::process::id()).as_bytes());
     }
 }
 
