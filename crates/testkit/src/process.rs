@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -57,7 +58,7 @@ impl Logs {
     }
 
     /// Reads `stream` to its end on a thread of its own: a pipe that nobody empties would stop the child.
-    fn follow(&self, name: &str, stream: impl Read + Send + 'static) {
+    fn follow(&self, name: &str, stream: impl Read + Send + 'static) -> JoinHandle<()> {
         let logs = self.clone();
         let name = name.to_owned();
         std::thread::spawn(move || {
@@ -68,7 +69,7 @@ impl Logs {
                 logs.add(format!("{name}: {}", text.trim_end()));
                 line.clear();
             }
-        });
+        })
     }
 }
 
@@ -150,17 +151,19 @@ impl Command {
             .process_group(0)
             .spawn()
             .with_context(|| format!("{}: {:?} does not start", self.name, self.inner))?;
+        let mut readers = Vec::new();
         if let Some(stream) = child.stderr.take() {
-            logs.follow(&self.name, stream);
+            readers.push(logs.follow(&self.name, stream));
         }
         if !self.quiet_stdout
             && let Some(stream) = child.stdout.take()
         {
-            logs.follow(&self.name, stream);
+            readers.push(logs.follow(&self.name, stream));
         }
         Ok(Process {
             name: self.name,
             child,
+            readers,
         })
     }
 }
@@ -170,6 +173,8 @@ impl Command {
 pub struct Process {
     name: String,
     child: Child,
+    /// They end when nobody can write to the logs any more.
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -232,7 +237,7 @@ impl Process {
             .with_context(|| format!("{}: its group cannot be sent {signal:?}", self.name))
     }
 
-    /// Waits for the end, at most for `limit`.
+    /// Waits for the end, and until the logs have its last line, at most for `limit`.
     ///
     /// # Errors
     ///
@@ -241,9 +246,16 @@ impl Process {
         let what = format!("the end of {}", self.name);
         wait::until(&what, limit, || {
             let status = self.child.try_wait().ok().flatten();
+            let status = status.filter(|_| self.is_read());
             async move { status }
         })
         .await
+    }
+
+    /// Whether all that it wrote is in the logs, or others of its group still hold its pipes. It has ended.
+    fn is_read(&self) -> bool {
+        let read = self.readers.iter().all(JoinHandle::is_finished);
+        read || (self.pid()).is_ok_and(|pid| rustix::process::test_kill_process_group(pid).is_ok())
     }
 
     /// `kill -9` to the process alone, and waits until it is gone.

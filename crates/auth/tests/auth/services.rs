@@ -77,10 +77,9 @@ async fn a_service_comes_and_goes_and_the_others_notice_nothing() {
     assert_eq!(auth.get(ECHO, METADATA).await.status, 404);
     let form = refreshing(&client, &fetch.refresh);
     Tokens::of(&auth.post("/token", &form).await);
-    let told: Vec<_> = auth.logs.text().lines().map(str::to_owned).collect();
     for change in ["\"added\":\"mcp-echo\"", "\"removed\":\"mcp-echo\""] {
-        let lines = told.iter().filter(|line| line.contains(change));
-        assert_eq!(lines.count(), 1, "{change}");
+        auth.logs.wait_for(change).await.unwrap();
+        assert_eq!(auth.logs.text().matches(change).count(), 1, "{change}");
     }
 }
 

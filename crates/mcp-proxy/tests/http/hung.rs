@@ -111,7 +111,7 @@ async fn a_child_that_answers_neither_request_nor_ping_is_ended_whatever_its_kin
         let answer = call(&bridge, session.as_deref(), "hang").await;
         assert_eq!(answer["error"]["code"], -32001, "{kind:?}: {answer}");
         gone(&pid.unwrap()).await;
-        assert!(bridge.logs.contain("and a ping, too"), "{kind:?}");
+        bridge.logs.wait_for("and a ping, too").await.unwrap();
         let next = kind.open(&bridge).await;
         let answer = call(&bridge, next.as_deref(), "echo").await;
         assert!(answer["result"].is_object(), "{kind:?}: {answer}");
