@@ -2,8 +2,8 @@
 """Runs all tests, the same way on a laptop and in CI, installing what they need.
 
 Steps: tools, documentation, the Helm chart, the bill of materials, formatting, lints, licences, binaries, tests, documentation tests, the stack on Docker. A step that fails does
-not stop the others, but for a build that everything after it needs. Ends with a line `N passed, N failed`: tests, documentation tests and checks
-of the chart and the stack; a failed step that counts no tests counts as one failure. With CI=true nothing may be left out.
+not stop the others, but for a build that everything after it needs. Ends with what failed and why, in a line or two each, and a line `N passed, N failed`:
+tests, documentation tests and checks of the chart and the stack; a failed step that counts no tests counts as one failure. With CI=true nothing may be left out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = Path(os.environ.get("GATEWAY_TOOLS") or ROOT / ".tools")
 CI = os.environ.get("CI") == "true"
 CARGO_ENVIRONMENT = {**os.environ, "CARGO_TERM_PROGRESS_WHEN": "never"} if CI else dict(os.environ)
+
+
+FAILED: dict[str, list[str]] = {}
+"""What failed, by step."""
 
 
 class Count(NamedTuple):
@@ -63,6 +67,22 @@ def no_summary(_: str) -> Count | None:
     return None
 
 
+FAILURE = re.compile(r"""
+      ^\ +(?:FAIL|TIMEOUT|ABORT|SIG[A-Z]+)\ .*               # nextest: a test
+    | ^(?:stack|docs|chart):\ FAILED\ .*                    # a check of ours
+    | ^.*\ panicked\ at\ .*\n.*                             # where, and what it said
+    | ^\ *Error:\ .*                                        # what a test returned
+    | ^(?:error|test)(?=.*(?:\[E\d+\]|:\ |FAILED$)).*        # rustc, clippy, cargo test
+""", re.MULTILINE | re.VERBOSE)
+LONGEST = 400
+
+
+def failures(text: str) -> list[str]:
+    """The lines that tell what failed, each once: they would be far up in the output of all."""
+    found = (match[0].strip()[:LONGEST] for match in FAILURE.finditer(text))
+    return list(dict.fromkeys(re.sub(r":?\s*\n\s*", ": ", line) for line in found))
+
+
 def step(name: str, command: list[str], summary=no_summary) -> Count:
     """Runs one step, showing its output as it comes, and counts."""
     print(f"\n== {name}: {' '.join(command)}", flush=True)
@@ -88,6 +108,8 @@ def step(name: str, command: list[str], summary=no_summary) -> Count:
         count = Count(count.passed, 1)
     took = time.monotonic() - start
     print(f"== {name}: {'failed' if count.failed else 'ok'} after {took:.0f} s", flush=True)
+    if count.failed:
+        FAILED[name] = failures(text) or [line.strip()[:LONGEST] for line in text.splitlines()[-5:]]
     return count
 
 
@@ -127,6 +149,8 @@ def main() -> int:
         total += tests()
         total += step("documentation tests", ["cargo", "test", "--workspace", "--doc", "--locked", "--no-fail-fast"], cargo_test_summary)
         total += stack()
+    for name, lines in FAILED.items():
+        print(f"\n== {name} failed:", *lines, sep="\n  ")
     print(f"\n== all after {(time.monotonic() - start) / 60:.1f} min\n{total.passed} passed, {total.failed} failed", flush=True)
     return 1 if total.failed else 0
 
