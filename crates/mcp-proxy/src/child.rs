@@ -311,6 +311,12 @@ impl Spawner {
 }
 
 impl Started {
+    /// Its process id, and that of its group.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.group.as_raw_nonzero().get()
+    }
+
     /// Has it not ended yet?
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

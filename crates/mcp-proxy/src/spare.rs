@@ -72,6 +72,7 @@ impl Spare {
             let permit = children.unbounded_permit();
             // Why it cannot be started is told to whoever needs one.
             let started = children.start_new(None).await.ok();
+            let pid = started.as_ref().map(Started::id);
             let unwanted = {
                 let mut place = spare.lock();
                 place.filling = false;
@@ -85,6 +86,8 @@ impl Spare {
             };
             if let Some((started, permit)) = unwanted {
                 discard(&children, started, permit);
+            } else if let Some(pid) = pid {
+                debug!(pid, "a spare child waits");
             }
         });
     }
