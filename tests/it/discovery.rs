@@ -5,6 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::gateway::Gateway;
 use testkit::network;
+use url::Url;
 
 /// Where clients look for the metadata of the authorization server: RFC 8414 and OpenID Connect discovery, with the path of the
 /// service after or before, on its own host or on the service's.
@@ -98,6 +99,34 @@ async fn every_place_where_a_client_looks_has_the_same_metadata_or_a_json_404() 
         }
     }
     Ok(())
+}
+
+/// Claude Code, among others, takes no name below `localhost` for this machine.
+#[tokio::test]
+async fn without_tls_tokens_are_to_be_had_at_localhost_itself_and_nothing_else_is() -> Result<()> {
+    let gateway = Gateway::start().with_echo().await?;
+    let discovered = gateway.client("mcp-echo")?.discover().await?;
+    let endpoint: Url = discovered.endpoint("token_endpoint")?.parse()?;
+    assert_eq!(endpoint.host_str(), Some("localhost"));
+    let http = network::http_client()?;
+    for path in [
+        "/",
+        "/authorize",
+        "/register",
+        "/mcp",
+        "/health",
+        "/token/x",
+    ] {
+        let answer = http.get(endpoint.join(path)?).send().await?;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    let registered = discovered.register().await?;
+    let mut granted = registered
+        .authorize(&gateway.person()?)
+        .await?
+        .token()
+        .await?;
+    granted.refresh().await
 }
 
 #[tokio::test]

@@ -141,6 +141,19 @@ async fn each_fault_is_told_with_who_trips_over_it() -> Result<()> {
         "{wrong:?}"
     );
 
+    // No code can be exchanged, on our host nor on the service's.
+    let wrong = examined
+        .behind(|_, path, reply| match path {
+            "/token" => Reply::page(404),
+            _ => reply,
+        })
+        .await?;
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    assert!(
+        is_told(&wrong, "tokens are to be had at http://localhost:"),
+        "{wrong:?}"
+    );
+
     // What is not there is a page of the proxy's.
     let wrong = examined
         .behind(|_, _, reply| match reply.status {

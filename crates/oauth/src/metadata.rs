@@ -36,8 +36,8 @@ pub struct AuthorizationServerMetadata {
 }
 
 impl AuthorizationServerMetadata {
-    /// All endpoints are on the issuer's own origin, whichever host the document was fetched from. `takes_documents`: a
-    /// `client_id` may be the URL of a metadata document. `scopes`: all that clients may have.
+    /// All endpoints are on the issuer's own origin, whichever host the document was fetched from, but for the token endpoint of
+    /// an installation without TLS ([`Sites::token_endpoint`]). `takes_documents`: a `client_id` may be the URL of a metadata document. `scopes`: all that clients may have.
     #[must_use]
     pub fn new(sites: &Sites, takes_documents: bool, scopes: &ScopeSet) -> Self {
         let issuer = sites.issuer();
@@ -45,7 +45,7 @@ impl AuthorizationServerMetadata {
         let methods = || vec!["none", "client_secret_basic", "client_secret_post"];
         Self {
             authorization_endpoint: endpoint("/authorize"),
-            token_endpoint: endpoint("/token"),
+            token_endpoint: sites.token_endpoint(),
             registration_endpoint: Some(endpoint("/register")),
             revocation_endpoint: endpoint("/revoke"),
             introspection_endpoint: endpoint("/introspect"),

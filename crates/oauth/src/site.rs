@@ -119,6 +119,18 @@ impl Sites {
         self.origin("auth")
     }
 
+    /// Where tokens are asked for: at the issuer, but over plain `http` at `localhost` itself. Clients refuse to send credentials
+    /// unencrypted to any other name, and not all of them know that what is below `localhost` is this machine, too.
+    #[must_use]
+    pub fn token_endpoint(&self) -> String {
+        let origin = match (self.is_https(), self.port) {
+            (true, _) => self.issuer(),
+            (false, Some(port)) => format!("http://localhost:{port}"),
+            (false, None) => "http://localhost".to_owned(),
+        };
+        format!("{origin}/token")
+    }
+
     /// The origin of a service, without a final slash.
     #[must_use]
     pub fn service_origin(&self, service: &ServiceName) -> String {
@@ -210,6 +222,34 @@ mod tests {
     fn sites() -> Sites {
         let services = ["mcp-fetch", "mcp-echo"].map(|name| ServiceName::parse(name).unwrap());
         Sites::new("http", "localhost", Some(8080), services).unwrap()
+    }
+
+    #[test]
+    fn without_tls_tokens_are_to_be_had_at_localhost_itself() {
+        for (scheme, domain, port, expected) in [
+            (
+                "http",
+                "localhost",
+                Some(8080),
+                "http://localhost:8080/token",
+            ),
+            ("http", "mine.localhost", None, "http://localhost/token"),
+            (
+                "https",
+                "localhost",
+                Some(8443),
+                "https://auth.localhost:8443/token",
+            ),
+            (
+                "https",
+                "example.com",
+                None,
+                "https://auth.example.com/token",
+            ),
+        ] {
+            let sites = Sites::new(scheme, domain, port, []).unwrap();
+            assert_eq!(sites.token_endpoint(), expected);
+        }
     }
 
     #[test]

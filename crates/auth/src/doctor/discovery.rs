@@ -1,6 +1,6 @@
 //! Metadata: all forms in which clients look for it, on every host.
 
-use oauth::ServiceName;
+use oauth::{ServiceName, Sites};
 use serde_json::Value;
 
 use super::probe::{Prober, is_below};
@@ -53,8 +53,16 @@ pub(super) async fn issuer(prober: &Prober, settings: &Settings, report: &mut Re
     if !is_reached {
         return false;
     }
-    server_metadata(prober, &issuer, &issuer, report).await;
+    server_metadata(prober, &issuer, &settings.sites, report).await;
     missing(prober, &issuer, report).await;
+    let endpoint = settings.sites.token_endpoint();
+    report.check(
+        &issuer,
+        format!("tokens are to be had at {endpoint}"),
+        takes_posts(prober, &endpoint).await,
+        "route /token to auth, on localhost, too, where there is no TLS",
+        &[Who::Everybody],
+    );
     let keys = match prober.get(&format!("{issuer}/jwks")).await {
         Err(problem) => Err(problem),
         Ok(answer) => answer.json(200).and_then(|keys| public_only(&keys)),
@@ -114,35 +122,36 @@ pub(super) async fn service(
         );
     }
     // Some look only on the service's own host, whatever the resource metadata say.
-    server_metadata(prober, &origin, &issuer, report).await;
+    server_metadata(prober, &origin, &settings.sites, report).await;
     missing(prober, &origin, report).await;
     for (path, who) in [
         ("/register", &[Who::Claude][..]),
         ("/token", &[Who::Claude][..]),
     ] {
-        let request = prober
-            .request(reqwest::Method::POST, &format!("{origin}{path}"))
-            .body("");
-        let outcome = match prober.send(request).await {
-            Err(problem) => Err(problem),
-            Ok(answer) if answer.status == 429 => Ok(()),
-            Ok(answer) if (400..500).contains(&answer.status) && answer.status != 404 => {
-                answer.json(answer.status).map(drop)
-            }
-            Ok(answer) => Err(format!("answers {}", answer.shown())),
-        };
         report.check(
             &origin,
             format!("{path} is there, for clients that invent it on the service's host"),
-            outcome,
+            takes_posts(prober, &format!("{origin}{path}")).await,
             "route /authorize, /token and /register of every service's host to auth",
             who,
         );
     }
 }
 
+/// An empty request is refused with a reason, by us.
+async fn takes_posts(prober: &Prober, url: &str) -> Result<(), String> {
+    let request = prober.request(reqwest::Method::POST, url).body("");
+    match prober.send(request).await? {
+        answer if answer.status == 429 => Ok(()),
+        answer if (400..500).contains(&answer.status) && answer.status != 404 => {
+            answer.json(answer.status).map(drop)
+        }
+        answer => Err(format!("answers {}", answer.shown())),
+    }
+}
+
 /// Every form leads to one document, the right one.
-async fn server_metadata(prober: &Prober, host: &str, issuer: &str, report: &mut Report) {
+async fn server_metadata(prober: &Prober, host: &str, sites: &Sites, report: &mut Report) {
     for (path, who) in SERVER {
         let (outcome, advice) = match prober.get(&format!("{host}{path}")).await {
             Err(problem) => (Err(problem), ROUTE),
@@ -152,7 +161,7 @@ async fn server_metadata(prober: &Prober, host: &str, issuer: &str, report: &mut
             Ok(answer) => (
                 answer
                     .json(200)
-                    .and_then(|metadata| is_consistent(&metadata, issuer)),
+                    .and_then(|metadata| is_consistent(&metadata, sites)),
                 ROUTE,
             ),
         };
@@ -176,16 +185,17 @@ async fn missing(prober: &Prober, host: &str, report: &mut Report) {
     );
 }
 
-fn is_consistent(metadata: &Value, issuer: &str) -> Result<(), String> {
-    equals(metadata, "issuer", issuer)?;
+fn is_consistent(metadata: &Value, sites: &Sites) -> Result<(), String> {
+    let issuer = sites.issuer();
+    equals(metadata, "issuer", &issuer)?;
+    equals(metadata, "token_endpoint", &sites.token_endpoint())?;
     for endpoint in [
         "authorization_endpoint",
-        "token_endpoint",
         "registration_endpoint",
         "jwks_uri",
     ] {
         let url = metadata.get(endpoint).and_then(Value::as_str);
-        if !url.is_some_and(|url| is_below(url, issuer)) {
+        if !url.is_some_and(|url| is_below(url, &issuer)) {
             return Err(format!(
                 "{endpoint} is {}, not below {issuer}",
                 url.unwrap_or("missing")
