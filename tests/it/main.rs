@@ -1,6 +1,7 @@
 //! Whole-system stories: the real binaries behind the real Traefik. One topic per file.
 
 mod answer;
+mod applications;
 mod asking_servers;
 mod authorization_conformance;
 mod bad_messages;

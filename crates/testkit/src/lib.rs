@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod application;
 pub mod binaries;
 pub mod browser;
 pub mod chaos;
@@ -10,6 +11,7 @@ pub mod gateway;
 pub mod github;
 pub mod mcp_client;
 pub mod misconfigured;
+pub mod model;
 pub mod network;
 pub mod openid;
 pub mod person;

@@ -99,6 +99,14 @@ impl Gateway {
         .with_context(|| format!("{service} is not a service name"))
     }
 
+    /// The name of every host that a client asks.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        let services = self.setup.services.iter().map(|(name, _)| name.as_str());
+        std::iter::once("auth")
+            .chain(services)
+            .map(|name| format!("{name}.localhost"))
+    }
+
     /// Traefik's port, for requests that no HTTP library would send.
     #[must_use]
     pub fn public_address(&self) -> SocketAddr {
