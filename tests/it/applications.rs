@@ -1,8 +1,10 @@
 //! The programs that people connect, as they are released, from the first line of our guide to the answer of a real MCP server: a
 //! person signs in once, and the program finds everything else by itself.
 
-use anyhow::Result;
-use serde_json::json;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 use testkit::application::{Application, said, sign_in};
 use testkit::gateway::Gateway;
 use testkit::model::{KEY, Model};
@@ -47,16 +49,48 @@ async fn claude_code() -> Result<()> {
     let listed = claude.run(&["mcp", "list"]).await?;
     assert!(listed.text.contains("Connected"), "{listed:?}");
 
-    let asked = claude
-        .run(&[
-            "-p",
-            "What does the page say?",
-            "--allowedTools",
-            "mcp__fetch__fetch",
-        ])
-        .await?;
+    let ask = [
+        "-p",
+        "What does the page say?",
+        "--allowedTools",
+        "mcp__fetch__fetch",
+    ];
+    let asked = claude.run(&ask).await?;
     assert!(asked.text.contains(SENTENCE), "{asked:?}");
+
+    // Some days later: the access token has expired, and nobody is asked for that.
+    let file = claude.file(".claude/.credentials.json");
+    let first = kept(&file, |tokens| tokens["expiresAt"] = json!(0))?;
+    let asked = claude.run(&ask).await?;
+    assert!(asked.text.contains(SENTENCE), "{asked:?}");
+    let second = kept(&file, |_| ())?;
+    assert_ne!(first["refreshToken"], second["refreshToken"]);
+
+    // Revoked: it knows what to do.
+    let form = [
+        ("token", &second["refreshToken"]),
+        ("client_id", &second["clientId"]),
+    ];
+    let form = form.map(|(name, value)| (name, value.as_str().unwrap_or_default()));
+    let revocation = network::http_client()?
+        .post(gateway.auth_url("/revoke")?)
+        .form(&form);
+    assert_eq!(revocation.send().await?.status(), 200);
+    let listed = claude.run(&["mcp", "list"]).await?;
+    assert!(listed.text.contains("Needs authentication"), "{listed:?}");
     Ok(())
+}
+
+/// What Claude Code keeps for its only server, before the change.
+fn kept(file: &Path, change: impl FnOnce(&mut Value)) -> Result<Value> {
+    let mut all: Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    let servers = all.get_mut("mcpOAuth").and_then(Value::as_object_mut);
+    let tokens = servers.and_then(|servers| servers.values_mut().next());
+    let tokens = tokens.context("no server")?;
+    let before = tokens.clone();
+    change(tokens);
+    std::fs::write(file, all.to_string())?;
+    Ok(before)
 }
 
 #[tokio::test]
