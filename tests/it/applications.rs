@@ -195,8 +195,12 @@ async fn mcp_inspector() -> Result<()> {
     let called = said(&mut calling, &logs).await?;
     assert!(called.status.success(), "{called:?}");
     assert!(called.text.contains(SENTENCE), "{called:?}");
-    // It remembers.
-    let called = inspector.run(&call).await?;
+    // It remembers. And in the newest revision there are no sessions.
+    let called = inspector
+        .run(&[&call[..], &["--protocol-era", "modern"]].concat())
+        .await?;
     assert!(called.text.contains(SENTENCE), "{called:?}");
+    let sessions = gateway.logs.text().matches("session opened").count();
+    assert_eq!(sessions, 1);
     Ok(())
 }
