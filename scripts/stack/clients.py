@@ -18,12 +18,12 @@ def lines(name: str) -> str:
     cursor = json.dumps({"mcpServers": {short: {"url": address}}})
     return f"""{name}: {address}
 
-  Claude Code      claude mcp add --transport http {short} {address}
+  Claude Code      claude mcp add --transport http {short} {address} && claude mcp login {short}
   claude.ai        Settings, Connectors, Add custom connector: {address}
   ChatGPT          Settings, Apps and connectors, Advanced, Developer mode, Create: {address} with OAuth
   VS Code          code --add-mcp '{code}'
   Cursor           in ~/.cursor/mcp.json: {cursor}
-  Codex            codex mcp add {short} --url {address} && codex mcp login {short}
+  Codex            codex mcp add {short} --url {address}
   Gemini CLI       gemini mcp add --transport http {short} {address}
   MCP Inspector    npx @modelcontextprotocol/inspector --transport http --server-url {urllib.parse.quote(address, safe=':/')}
   A script         just token {short}
