@@ -168,6 +168,7 @@ pub struct Ended {
 enum End {
     Asked,
     Silent,
+    Deaf,
     Status(ExitStatus),
     Unknown,
 }
@@ -178,6 +179,7 @@ impl Ended {
         match self.end {
             End::Asked => "asked",
             End::Silent => "silent",
+            End::Deaf => "deaf",
             End::Unknown => "unknown",
             End::Status(status) if status.success() => "success",
             End::Status(status) if status.code().is_some() => "failure",
@@ -197,6 +199,7 @@ impl fmt::Display for Ended {
         match self.end {
             End::Asked => formatter.write_str("the MCP server process was stopped"),
             End::Silent => formatter.write_str("the MCP server process closed its standard output"),
+            End::Deaf => formatter.write_str("the MCP server process closed its standard input"),
             End::Unknown => {
                 formatter.write_str("the MCP server process ended; its exit status is unknown")
             }

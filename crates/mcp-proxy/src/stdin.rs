@@ -23,6 +23,7 @@ pub struct Stdin {
     limit: usize,
     runtime: Handle,
     closed: CancellationToken,
+    broken: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -33,6 +34,8 @@ struct State {
     /// Bytes of the backlog's first piece that are already written.
     written: usize,
     bytes: usize,
+    /// Cancelled when a write fails.
+    broken: CancellationToken,
 }
 
 /// When a line is written.
@@ -59,17 +62,20 @@ impl Stdin {
     /// Writes to `pipe`. `limit`: bytes that may wait while the child does not read.
     #[must_use]
     pub fn new(pipe: pipe::Sender, limit: usize, runtime: Handle) -> Arc<Self> {
+        let broken = CancellationToken::new();
         let state = State {
             pipe: Some(Arc::new(pipe)),
             backlog: VecDeque::new(),
             written: 0,
             bytes: 0,
+            broken: broken.clone(),
         };
         Arc::new(Self {
             state: Mutex::new(state),
             limit,
             runtime,
             closed: CancellationToken::new(),
+            broken,
         })
     }
 
@@ -112,10 +118,16 @@ impl Stdin {
                 state.written = bytes;
                 state.bytes -= bytes;
             }
+            Ok(_) => {}
             // The supervisor of the child tells everybody how it ended.
-            Ok(_) | Err(_) => {}
+            Err(_) => state.broken.cancel(),
         }
         Ok(())
+    }
+
+    /// Waits until a line could not be written: the child has closed its end, and reads no other line either.
+    pub async fn broken(&self) {
+        self.broken.cancelled().await;
     }
 
     /// Sends a line.
@@ -175,6 +187,7 @@ impl State {
     fn write(&mut self, pipe: &pipe::Sender) -> ControlFlow<()> {
         while let Some(lines) = self.backlog.front() {
             let Ok(bytes) = write(pipe, lines.get(self.written..).unwrap_or_default()) else {
+                self.broken.cancel();
                 self.backlog.clear();
                 self.written = 0;
                 self.bytes = 0;

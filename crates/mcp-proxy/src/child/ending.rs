@@ -26,25 +26,26 @@ pub(super) async fn supervise(
     watch: Watch,
 ) {
     let mut read_to_end = false;
-    let mut asked = false;
-    let by_itself = tokio::select! {
-        status = child.wait() => Some(status.ok()),
-        () = watch.stop.cancelled() => { asked = true; None }
-        _ = &mut reader => { read_to_end = true; None }
+    let begun = tokio::select! {
+        status = child.wait() => Ok(status.ok()),
+        () = watch.stop.cancelled() => Err(End::Asked),
+        _ = &mut reader => { read_to_end = true; Err(End::Silent) }
+        () = stdin.broken() => Err(End::Deaf),
     };
-    let status = if let Some(status) = by_itself {
-        status
-    } else if !asked && let Ok(status) = timeout(DRAINING, child.wait()).await {
-        // A child that closed its stdout is most often one that has just ended.
-        status.ok()
-    } else {
+    let asked = matches!(begun, Err(End::Asked));
+    let status = match begun {
+        Ok(status) => status,
+        // A child that closed a pipe is most often one that has just ended.
+        Err(_) if !asked && let Ok(status) = timeout(DRAINING, child.wait()).await => status.ok(),
         // Whoever waits for an answer learns at once that none will come.
-        watch.stop.cancel();
-        listener.ended(&Ended {
-            end: if asked { End::Asked } else { End::Silent },
-        });
-        stdin.close();
-        end(&mut child, group, &watch.kill).await
+        Err(begun) => {
+            let begun = Ended { end: begun };
+            debug!(parent: &watch.span, "{begun}, so it is ended");
+            watch.stop.cancel();
+            listener.ended(&begun);
+            stdin.close();
+            end(&mut child, group, &watch.kill).await
+        }
     };
     stdin.close();
     if !read_to_end && timeout(DRAINING, &mut reader).await.is_err() {

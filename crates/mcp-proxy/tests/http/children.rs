@@ -195,6 +195,26 @@ async fn a_child_that_ignores_everything_is_killed() {
     );
 }
 
+/// One that reads nothing more cannot answer either: nobody waits for it until the time for a request is over.
+#[tokio::test]
+async fn a_child_that_closes_its_stdin_fails_the_next_call_at_once_and_is_ended() {
+    let bridge = scripted(&[]).start().await;
+    let session = bridge.open("2025-11-25").await;
+    let pid = bridge.tool(&session, "pid", json!({})).await;
+    assert_eq!(
+        bridge.tool(&session, "deaf", json!({})).await,
+        "nothing more is read"
+    );
+    let call = bridge.post(&tool(1, "echo", json!({}))).session(&session);
+    let answer = call.send().await.message().await;
+    assert_eq!(answer["error"]["code"], -32603, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("closed its standard input"), "{answer}");
+    gone(&pid).await;
+    let call = bridge.post(&tool(2, "echo", json!({}))).session(&session);
+    assert_eq!(call.send().await.status, 404);
+}
+
 #[tokio::test]
 async fn grandchildren_end_with_the_group() {
     let bridge = scripted(&[]).start().await;

@@ -365,6 +365,17 @@ impl Server {
                 }
                 answer(self, "after the lines");
             }
+            // Lives on, and reads nothing more.
+            "deaf" => {
+                if let Ok(nothing) = std::fs::File::open("/dev/null")
+                    && rustix::stdio::dup2_stdin(nothing).is_ok()
+                {
+                    answer(self, "nothing more is read");
+                }
+                loop {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
             "big" => answer(self, &"x".repeat(size("bytes"))),
             "stderr" => {
                 for _ in 0..number("lines") {
