@@ -6,6 +6,7 @@ use oauth::{ManualClock, Timestamp};
 use serde_json::json;
 
 use crate::answer::{Answer, answer};
+use crate::audit::{audit_lines, hash};
 use crate::service::{AUTH, Auth, FETCH, ISSUER, OTHER_RESOURCE, PASSWORD, RESOURCE, USERNAME};
 use crate::sign_in::{
     Client, Held, Tokens, approved, consent_page, decide, form, log_in, public_client,
@@ -114,6 +115,25 @@ async fn a_person_connects_a_device_by_its_code() {
     let refreshed = auth.refresh(&client, &tokens.refresh).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
     assert_eq!(type_code(&auth, &code).await.status, 400);
+
+    auth.logs.wait_for("token_refreshed").await.unwrap();
+    let lines = audit_lines(&auth);
+    let told = lines.iter().map(|line| line["event"].as_str().unwrap());
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "client_registered",
+            "consent_given",
+            "login_ok",
+            "token_issued",
+            "token_refreshed"
+        ]
+    );
+    let issued = &lines[3];
+    assert_eq!(issued["token"], hash(&tokens.access), "{issued}");
+    assert_eq!(issued["client"], client.id, "{issued}");
+    assert_eq!(issued["service"], "mcp-fetch", "{issued}");
+    assert_eq!(issued["subject"], lines[2]["subject"], "{issued}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use testkit::wait;
 
 use crate::answer::answer;
+use crate::audit::audit_lines;
 use crate::reload::{PATIENCE, refusals, until_read};
 use crate::service::{AUTH, Auth, ECHO, OTHER_RESOURCE};
 use crate::sign_in::{Tokens, ask, code_with, redemption, refreshing, signed_in};
@@ -81,6 +82,9 @@ async fn a_service_comes_and_goes_and_the_others_notice_nothing() {
         auth.logs.wait_for(change).await.unwrap();
         assert_eq!(auth.logs.text().matches(change).count(), 1, "{change}");
     }
+    let changes = audit_lines(&auth).into_iter();
+    let changes = changes.filter(|line| line["event"] == "services_changed");
+    assert_eq!(changes.count(), 2);
 }
 
 /// Turned off in `gateway.toml` it is off, whoever else names it.
