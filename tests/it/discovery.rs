@@ -54,7 +54,7 @@ async fn every_place_where_a_client_looks_has_the_same_metadata_or_a_json_404() 
     };
     // Character for character: clients compare it with the address they built.
     assert_eq!(document.get("issuer"), Some(&json!(gateway.issuer())));
-    // All endpoints are on one origin, and no byte comes from the request.
+    // No byte comes from the request.
     let spoofed = http
         .get(service.join(SERVER_METADATA[0])?)
         .header("x-forwarded-host", "evil.example")
@@ -103,22 +103,40 @@ async fn every_place_where_a_client_looks_has_the_same_metadata_or_a_json_404() 
 
 /// Claude Code, among others, takes no name below `localhost` for this machine.
 #[tokio::test]
-async fn without_tls_tokens_are_to_be_had_at_localhost_itself_and_nothing_else_is() -> Result<()> {
+async fn without_tls_tokens_are_to_be_had_at_the_loopback_address_and_nothing_else_is() -> Result<()>
+{
     let gateway = Gateway::start().with_echo().await?;
     let discovered = gateway.client("mcp-echo")?.discover().await?;
     let endpoint: Url = discovered.endpoint("token_endpoint")?.parse()?;
-    assert_eq!(endpoint.host_str(), Some("localhost"));
+    assert_eq!(endpoint.host_str(), Some("127.0.0.1"));
     let http = network::http_client()?;
-    for path in [
+    let localhost = format!("http://localhost:{}/token", gateway.public_address().port());
+    let elsewhere = [
         "/",
         "/authorize",
         "/register",
-        "/mcp",
-        "/health",
+        "/register/x",
+        "/revoke",
+        "/introspect",
         "/token/x",
-    ] {
-        let answer = http.get(endpoint.join(path)?).send().await?;
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+        "/mcp",
+        SERVER_METADATA[0],
+    ]
+    .map(|path| endpoint.join(path))
+    .into_iter()
+    .chain([Url::parse(&localhost)]);
+    for url in elsewhere {
+        let url = url?;
+        for method in [Method::GET, Method::POST] {
+            let answer = http.request(method.clone(), url.clone()).send().await?;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {url}");
+            // Traefik's own: it went nowhere.
+            assert_eq!(
+                answer.text().await?,
+                "404 page not found\n",
+                "{method} {url}"
+            );
+        }
     }
     let registered = discovered.register().await?;
     let mut granted = registered

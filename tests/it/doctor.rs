@@ -150,7 +150,7 @@ async fn each_fault_is_told_with_who_trips_over_it() -> Result<()> {
         .await?;
     assert_eq!(wrong.len(), 2, "{wrong:?}");
     assert!(
-        is_told(&wrong, "tokens are to be had at http://localhost:"),
+        is_told(&wrong, "tokens are to be had at http://127.0.0.1:"),
         "{wrong:?}"
     );
 

@@ -37,7 +37,8 @@ pub struct AuthorizationServerMetadata {
 
 impl AuthorizationServerMetadata {
     /// All endpoints are on the issuer's own origin, whichever host the document was fetched from, but for the token endpoint of
-    /// an installation without TLS ([`Sites::token_endpoint`]). `takes_documents`: a `client_id` may be the URL of a metadata document. `scopes`: all that clients may have.
+    /// an installation without TLS ([`Sites::token_endpoint`]). `takes_documents`: a `client_id` may be the URL of a metadata
+    /// document. `scopes`: all that clients may have.
     #[must_use]
     pub fn new(sites: &Sites, takes_documents: bool, scopes: &ScopeSet) -> Self {
         let issuer = sites.issuer();

@@ -119,14 +119,14 @@ impl Sites {
         self.origin("auth")
     }
 
-    /// Where tokens are asked for: at the issuer, but over plain `http` at `localhost` itself. Clients refuse to send credentials
-    /// unencrypted to any other name, and not all of them know that what is below `localhost` is this machine, too.
+    /// Where tokens are asked for: at the issuer, but over plain `http` at the loopback address. Clients refuse to send credentials
+    /// unencrypted to any other machine, and not all of them know that what is below `localhost` is this one.
     #[must_use]
     pub fn token_endpoint(&self) -> String {
         let origin = match (self.is_https(), self.port) {
             (true, _) => self.issuer(),
-            (false, Some(port)) => format!("http://localhost:{port}"),
-            (false, None) => "http://localhost".to_owned(),
+            (false, Some(port)) => format!("http://127.0.0.1:{port}"),
+            (false, None) => "http://127.0.0.1".to_owned(),
         };
         format!("{origin}/token")
     }
@@ -225,15 +225,15 @@ mod tests {
     }
 
     #[test]
-    fn without_tls_tokens_are_to_be_had_at_localhost_itself() {
+    fn without_tls_tokens_are_to_be_had_at_the_loopback_address() {
         for (scheme, domain, port, expected) in [
             (
                 "http",
                 "localhost",
                 Some(8080),
-                "http://localhost:8080/token",
+                "http://127.0.0.1:8080/token",
             ),
-            ("http", "mine.localhost", None, "http://localhost/token"),
+            ("http", "mine.localhost", None, "http://127.0.0.1/token"),
             (
                 "https",
                 "localhost",

@@ -60,7 +60,7 @@ pub(super) async fn issuer(prober: &Prober, settings: &Settings, report: &mut Re
         &issuer,
         format!("tokens are to be had at {endpoint}"),
         takes_posts(prober, &endpoint).await,
-        "route /token to auth, on localhost, too, where there is no TLS",
+        "route /token to auth, on 127.0.0.1, too, where there is no TLS",
         &[Who::Everybody],
     );
     let keys = match prober.get(&format!("{issuer}/jwks")).await {

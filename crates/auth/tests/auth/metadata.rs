@@ -67,7 +67,7 @@ async fn the_server_metadata_is_exactly_this() {
         "mcp",
         "offline_access"
       ],
-      "token_endpoint": "http://localhost:8080/token",
+      "token_endpoint": "http://127.0.0.1:8080/token",
       "token_endpoint_auth_methods_supported": [
         "none",
         "client_secret_basic",
@@ -298,7 +298,7 @@ async fn everything_that_is_advertised_works() {
     let path = |member: &str| {
         let url = metadata.text(member);
         let host = match member {
-            "token_endpoint" => "http://localhost:8080",
+            "token_endpoint" => "http://127.0.0.1:8080",
             _ => "http://auth.localhost:8080",
         };
         url.strip_prefix(host)
