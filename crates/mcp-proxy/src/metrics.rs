@@ -88,7 +88,8 @@ impl Replication {
 /// How an MCP server process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Ended {
-    /// `asked`, `success`, `failure`, `signal`, `silent` or `unknown`.
+    /// `asked`, `success`, `failure`, `signal`, `silent` (it closed its standard output), `deaf` (its standard input) or
+    /// `unknown`.
     pub cause: &'static str,
 }
 

@@ -125,7 +125,8 @@ impl Stdin {
         Ok(())
     }
 
-    /// Waits until a line could not be written: the child has closed its end, and reads no other line either.
+    /// Waits until a line could not be written: the child has closed its end. It reads no other line either, the answers to its
+    /// own questions and cancellations included, so what it is about is not waited for.
     pub async fn broken(&self) {
         self.broken.cancelled().await;
     }

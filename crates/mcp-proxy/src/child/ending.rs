@@ -33,18 +33,22 @@ pub(super) async fn supervise(
         () = stdin.broken() => Err(End::Deaf),
     };
     let asked = matches!(begun, Err(End::Asked));
-    let status = match begun {
-        Ok(status) => status,
+    let (status, why) = match begun {
+        Ok(status) => (status, None),
         // A child that closed a pipe is most often one that has just ended.
-        Err(_) if !asked && let Ok(status) = timeout(DRAINING, child.wait()).await => status.ok(),
+        Err(_) if !asked && let Ok(status) = timeout(DRAINING, child.wait()).await => {
+            (status.ok(), None)
+        }
         // Whoever waits for an answer learns at once that none will come.
-        Err(begun) => {
-            let begun = Ended { end: begun };
-            debug!(parent: &watch.span, "{begun}, so it is ended");
+        Err(why) => {
+            let why = Ended { end: why };
+            if !asked {
+                info!(parent: &watch.span, "{why}, and is ended for that");
+            }
             watch.stop.cancel();
-            listener.ended(&begun);
+            listener.ended(&why);
             stdin.close();
-            end(&mut child, group, &watch.kill).await
+            (end(&mut child, group, &watch.kill).await, Some(why))
         }
     };
     stdin.close();
@@ -56,7 +60,7 @@ pub(super) async fn supervise(
         end: status.map_or(End::Unknown, End::Status),
     };
     info!(parent: &watch.span, asked, "{ended}");
-    let cause = if asked { "asked" } else { ended.cause() };
+    let cause = why.as_ref().unwrap_or(&ended).cause();
     watch
         .counted
         .ended

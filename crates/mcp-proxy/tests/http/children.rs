@@ -197,21 +197,31 @@ async fn a_child_that_ignores_everything_is_killed() {
 
 /// One that reads nothing more cannot answer either: nobody waits for it until the time for a request is over.
 #[tokio::test]
-async fn a_child_that_closes_its_stdin_fails_the_next_call_at_once_and_is_ended() {
+async fn a_child_that_closes_its_stdin_fails_every_call_at_once_and_is_ended() {
     let bridge = scripted(&[]).start().await;
     let session = bridge.open("2025-11-25").await;
     let pid = bridge.tool(&session, "pid", json!({})).await;
-    assert_eq!(
-        bridge.tool(&session, "deaf", json!({})).await,
-        "nothing more is read"
-    );
-    let call = bridge.post(&tool(1, "echo", json!({}))).session(&session);
-    let answer = call.send().await.message().await;
-    assert_eq!(answer["error"]["code"], -32603, "{answer}");
-    let message = answer["error"]["message"].as_str().unwrap();
-    assert!(message.contains("closed its standard input"), "{answer}");
+    let call = |id: u32, name: &str| {
+        let call = bridge.post(&tool(id, name, json!({}))).session(&session);
+        async { call.send().await.message().await }
+    };
+    let held = call(1, "hold");
+    let next = async {
+        let deaf = bridge.tool(&session, "deaf", json!({})).await;
+        assert_eq!(deaf, "nothing more is read");
+        call(2, "echo").await
+    };
+    let (held, next) = tokio::join!(held, next);
+    for answer in [held, next] {
+        assert_eq!(answer["error"]["code"], -32603, "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert_eq!(message, "the MCP server process closed its standard input");
+    }
     gone(&pid).await;
-    let call = bridge.post(&tool(2, "echo", json!({}))).session(&session);
+    bridge.logs.wait_for("and is ended for that").await.unwrap();
+    let metrics = bridge.private("/metrics").await;
+    assert!(metrics.contains(r#"cause="deaf"} 1"#), "{metrics}");
+    let call = bridge.post(&tool(3, "echo", json!({}))).session(&session);
     assert_eq!(call.send().await.status, 404);
 }
 
