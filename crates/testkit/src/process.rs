@@ -15,6 +15,9 @@ pub use rustix::process::Signal;
 
 use crate::wait::{self, PATIENCE};
 
+/// How long the last line of a process that has ended may be on its way to the logs.
+const LAST_LINE: Duration = Duration::from_secs(2);
+
 /// What processes wrote, in the order in which it was read, each line as `name: text`.
 ///
 /// Each line is also written to stderr at once, so that a test which fails (or is ended because it hangs) shows them.
@@ -237,25 +240,22 @@ impl Process {
             .with_context(|| format!("{}: its group cannot be sent {signal:?}", self.name))
     }
 
-    /// Waits for the end, and until the logs have its last line, at most for `limit`.
+    /// Waits for the end, at most for `limit`, and then until the logs have its last line.
     ///
     /// # Errors
     ///
     /// If it still runs then.
     pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {}", self.name);
-        wait::until(&what, limit, || {
+        let status = wait::until(&what, limit, || {
             let status = self.child.try_wait().ok().flatten();
-            let status = status.filter(|_| self.is_read());
             async move { status }
         })
-        .await
-    }
-
-    /// Whether all that it wrote is in the logs, or others of its group still hold its pipes. It has ended.
-    fn is_read(&self) -> bool {
-        let read = self.readers.iter().all(JoinHandle::is_finished);
-        read || (self.pid()).is_ok_and(|pid| rustix::process::test_kill_process_group(pid).is_ok())
+        .await?;
+        // A process that it started may hold its pipes for longer: what that writes is nobody's last line.
+        let is_read = || self.readers.iter().all(JoinHandle::is_finished);
+        let _ = wait::until_true("its last line", LAST_LINE, is_read).await;
+        Ok(status)
     }
 
     /// `kill -9` to the process alone, and waits until it is gone.
