@@ -200,6 +200,13 @@ async fn mcp_inspector() -> Result<()> {
         .run(&[&call[..], &["--protocol-era", "modern"]].concat())
         .await?;
     assert!(called.text.contains(SENTENCE), "{called:?}");
+    // What mcp-proxy wrote before it refused this is there with it.
+    let nobody = format!("http://{}/mcp", gateway.proxy_address("mcp-fetch")?);
+    let last = network::http_client()?
+        .get(nobody)
+        .header("X-Request-ID", "the-last");
+    assert_eq!(last.send().await?.status(), 401);
+    gateway.logs.wait_for("the-last").await?;
     let sessions = gateway.logs.text().matches("session opened").count();
     assert_eq!(sessions, 1);
     Ok(())

@@ -64,6 +64,13 @@ async fn who_is_on_the_list_comes_in_with_each_kind_of_signature() -> Result<()>
             .await?;
         assert_eq!(parameter(&back, "error").as_deref(), Some("access_denied"));
         assert_eq!(parameter(&back, "code"), None);
+        // What auth wrote before this is there with it.
+        let last = gateway.auth_url("/health")?;
+        let last = network::http_client()?
+            .get(last)
+            .header("X-Request-ID", "the-last");
+        assert_eq!(last.send().await?.status(), StatusCode::OK);
+        gateway.logs.wait_for("the-last").await?;
         for complaint in ["authorization.error", "grant.error", "userinfo.error"] {
             assert!(!gateway.logs.contain(complaint), "{complaint}");
         }
