@@ -169,7 +169,7 @@ def node() -> None:
         script(name, f'PATH="{BIN}:$PATH" exec "{program}" "{cli}" "$@"')
 
 
-def packages(manifest: str, what: str) -> Path:
+def npm_packages(manifest: str, what: str) -> Path:
     """Installs what a manifest of scripts/tools/ asks for. Returns where the packages are."""
     place = TOOLS / manifest
     place.mkdir(parents=True, exist_ok=True)
@@ -181,18 +181,20 @@ def packages(manifest: str, what: str) -> Path:
 
 
 def node_script(name: str, program: Path) -> None:
+    if not program.exists():
+        raise ToolError(f"{name}: the package does not contain {program}; this platform may not be supported")
     script(name, f'PATH="{BIN}:$PATH" exec "{BIN}/node" "{program.resolve()}" "$@"')
 
 
 def npm() -> None:
-    place = packages("npm", "the MCP clients and servers")
+    place = npm_packages("npm", "the MCP clients and servers")
     node_script("mcp-conformance", place / ".bin" / "conformance")
     for name in NPM_SERVERS:
         node_script(f"mcp-server-{name}", place / ".bin" / f"mcp-server-{name}")
 
 
 def applications() -> None:
-    place = packages("applications", "Claude Code and other programs")
+    place = npm_packages("applications", "Claude Code and other programs")
     for name, program in APPLICATIONS.items():
         node_script(name, place / program)
 

@@ -72,7 +72,8 @@ FAILURE = re.compile(r"""
     | ^(?:stack|docs|chart):\ FAILED\ .*                    # a check of ours
     | ^.*\ panicked\ at\ .*\n.*                             # where, and what it said
     | ^\ *Error:\ .*                                        # what a test returned
-    | ^(?:error|test)(?=.*(?:\[E\d+\]|:\ |FAILED$)).*        # rustc, clippy, cargo test
+    | ^error(?:\[E\d+\])?:\ .*                              # rustc, clippy
+    | ^test\ .*\ FAILED$                                    # cargo test
 """, re.MULTILINE | re.VERBOSE)
 LONGEST = 400
 
@@ -80,7 +81,9 @@ LONGEST = 400
 def failures(text: str) -> list[str]:
     """The lines that tell what failed, each once: they would be far up in the output of all."""
     found = (match[0].strip()[:LONGEST] for match in FAILURE.finditer(text))
-    return list(dict.fromkeys(re.sub(r":?\s*\n\s*", ": ", line) for line in found))
+    # nextest names a test as it fails, by number and time, and once more at its end.
+    lines = (re.sub(r"^(\w+) \[[^]]*\] (?:\(.*?\) )?", r"\1 ", line) for line in found)
+    return list(dict.fromkeys(re.sub(r":?\s*\n\s*", ": ", line) for line in lines))
 
 
 def step(name: str, command: list[str], summary=no_summary) -> Count:
@@ -92,7 +95,8 @@ def step(name: str, command: list[str], summary=no_summary) -> Count:
         child = subprocess.Popen(command, cwd=ROOT, env=CARGO_ENVIRONMENT, text=True, errors="replace",
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except FileNotFoundError:
-        print(f"== {name}: {command[0]} is not on the PATH", flush=True)
+        FAILED[name] = [f"{command[0]} is not on the PATH"]
+        print(f"== {name}: {FAILED[name][0]}", flush=True)
         return Count(failed=1)
     assert child.stdout is not None
     for line in child.stdout:
