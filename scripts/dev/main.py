@@ -66,7 +66,7 @@ def summary(processes: Processes, port: int, names: list[str], password: str, se
     lines += [f"  {'MCP services' if not index else '':<14} {url}" for index, url in enumerate(urls)]
     lines += [f"  {'Sign in as':<14} {bold}{services.USER}{plain}   password {bold}{password}{plain}   (for this run)"]
     short = names[0].removeprefix("mcp-")
-    lines += [f"  {'Claude Code':<14} claude mcp add --transport http {short} {urls[0]} && claude mcp login {short}"]
+    lines += [f"  {'Claude Code':<14} claude mcp add --transport http {short} {urls[0]}; claude mcp login {short}"]
     lines += [f"  {'MCP Inspector':<14} npx @modelcontextprotocol/inspector --transport http --server-url {urls[0]}"]
     lines += [f"  {'End':<14} Ctrl-C"]
     hint = preflight.unresolved([f"auth.{services.DOMAIN}", *(f"{name}.{services.DOMAIN}" for name in names)])

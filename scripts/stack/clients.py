@@ -18,7 +18,7 @@ def lines(name: str) -> str:
     cursor = json.dumps({"mcpServers": {short: {"url": address}}})
     return f"""{name}: {address}
 
-  Claude Code      claude mcp add --transport http {short} {address} && claude mcp login {short}
+  Claude Code      claude mcp add --transport http {short} {address}; claude mcp login {short}
   claude.ai        Settings, Connectors, Add custom connector: {address}
   ChatGPT          Settings, Apps and connectors, Advanced, Developer mode, Create: {address} with OAuth
   VS Code          code --add-mcp '{code}'

@@ -15,7 +15,7 @@ use crate::process::{Command, Logs, Process};
 use crate::{binaries, network, wait};
 
 /// Longer than any of them needs: they are a hundred megabytes and more, and load all of it.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Gives its arguments, a command, a terminal, as a person has one.
 const TERMINAL: &str =

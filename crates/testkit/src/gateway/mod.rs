@@ -99,7 +99,7 @@ impl Gateway {
         .with_context(|| format!("{service} is not a service name"))
     }
 
-    /// The name of every host that a client asks.
+    /// The name of every host that a client asks for, all below `localhost`.
     pub fn hosts(&self) -> impl Iterator<Item = String> {
         let services = self.setup.services.iter().map(|(name, _)| name.as_str());
         std::iter::once("auth")
