@@ -24,7 +24,7 @@ def lines(name: str) -> str:
   VS Code          code --add-mcp '{code}'
   Cursor           in ~/.cursor/mcp.json: {cursor}
   Codex            codex mcp add {short} --url {address}
-  Gemini CLI       gemini mcp add --transport http {short} {address}
+  Gemini CLI       gemini mcp add --transport http {short} {address}   (then in it: /mcp auth {short})
   MCP Inspector    npx @modelcontextprotocol/inspector --transport http --server-url {urllib.parse.quote(address, safe=':/')}
   A script         just token {short}
 """
