@@ -10,7 +10,7 @@ from compose import StackError
 
 
 def is_loopback(host: str) -> bool:
-    return host == "localhost" or host.endswith(".localhost")
+    return host in ("localhost", "127.0.0.1") or host.endswith(".localhost")
 
 
 def check(address: str) -> str:
@@ -18,7 +18,7 @@ def check(address: str) -> str:
     parts = urllib.parse.urlsplit(address)
     if parts.hostname and (parts.scheme == "https" or parts.scheme == "http" and is_loopback(parts.hostname)):
         return address
-    raise StackError(f"{address!r} must be an https URL, such as https://mcp-fetch.example.com/mcp (http is for *.localhost only)")
+    raise StackError(f"{address!r} must be an https URL, such as https://mcp-fetch.example.com/mcp (http is for this machine only: *.localhost and 127.0.0.1)")
 
 
 class Connection(http.client.HTTPConnection):
