@@ -14,6 +14,7 @@ use actix_web::http::header::{
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::warn;
 
 use crate::replicas::{InFlight, Replicas};
 use crate::sse;
@@ -137,6 +138,7 @@ impl MessageBody for Relay {
                     Err(_) => continue,
                 },
                 Some(Err(error)) => {
+                    warn!(%error, size = ?this.size, "the answer of another replica broke off");
                     this.replicas.counted.broken.inc();
                     // The connection is cut, so that nobody takes what came for the whole.
                     Poll::Ready(Some(Err(error)))
