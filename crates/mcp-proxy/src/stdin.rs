@@ -23,7 +23,6 @@ pub struct Stdin {
     limit: usize,
     runtime: Handle,
     closed: CancellationToken,
-    broken: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -62,20 +61,18 @@ impl Stdin {
     /// Writes to `pipe`. `limit`: bytes that may wait while the child does not read.
     #[must_use]
     pub fn new(pipe: pipe::Sender, limit: usize, runtime: Handle) -> Arc<Self> {
-        let broken = CancellationToken::new();
         let state = State {
             pipe: Some(Arc::new(pipe)),
             backlog: VecDeque::new(),
             written: 0,
             bytes: 0,
-            broken: broken.clone(),
+            broken: CancellationToken::new(),
         };
         Arc::new(Self {
             state: Mutex::new(state),
             limit,
             runtime,
             closed: CancellationToken::new(),
-            broken,
         })
     }
 
@@ -128,7 +125,8 @@ impl Stdin {
     /// Waits until a line could not be written: the child has closed its end. It reads no other line either, the answers to its
     /// own questions and cancellations included, so what it is about is not waited for.
     pub async fn broken(&self) {
-        self.broken.cancelled().await;
+        let broken = self.lock().broken.clone();
+        broken.cancelled().await;
     }
 
     /// Sends a line.
