@@ -19,6 +19,7 @@ pub mod process;
 pub mod raw;
 pub mod redis;
 pub mod sdk;
+mod served;
 pub mod site;
 pub mod traefik;
 pub mod wait;

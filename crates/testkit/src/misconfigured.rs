@@ -1,15 +1,15 @@
 //! A front that passes requests on to another server and gets one thing wrong, as a misconfigured reverse proxy does.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use anyhow::{Context as _, Result};
+use actix_web::{HttpRequest, HttpResponse};
+use anyhow::Result;
 
 use crate::network;
+use crate::served::Served;
 
 /// What goes back to the client.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ struct State {
 pub struct Misconfigured {
     /// Its port on 127.0.0.1.
     pub port: u16,
-    server: ServerHandle,
+    _served: Served,
 }
 
 impl Misconfigured {
@@ -71,35 +71,24 @@ impl Misconfigured {
         upstream: SocketAddr,
         fault: impl Fn(&str, &str, Reply) -> Reply + Send + Sync + 'static,
     ) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("the front")?;
-        let port = listener.local_addr()?.port();
-        let state = Data::new(State {
-            upstream,
-            port,
-            http: network::http_client()?,
-            fault: Arc::new(fault),
-        });
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(state.clone())
-                .default_service(web::to(pass_on))
-        })
-        .workers(1)
-        .disable_signals()
-        .listen(listener)?
-        .run();
-        let handle = server.handle();
-        tokio::spawn(server);
+        let http = network::http_client()?;
+        let served = Served::start("the front", |address| {
+            let state = Data::new(State {
+                upstream,
+                port: address.port(),
+                http,
+                fault: Arc::new(fault),
+            });
+            move |config: &mut web::ServiceConfig| {
+                config
+                    .app_data(state.clone())
+                    .default_service(web::to(pass_on));
+            }
+        })?;
         Ok(Self {
-            port,
-            server: handle,
+            port: served.address.port(),
+            _served: served,
         })
-    }
-}
-
-impl Drop for Misconfigured {
-    fn drop(&mut self) {
-        drop(self.server.stop(false));
     }
 }
 

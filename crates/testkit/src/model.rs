@@ -3,13 +3,12 @@
 //!
 //! It speaks the streaming answers of two APIs: Messages of Anthropic, Responses of `OpenAI`.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-
-use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpResponse, HttpServer, web};
-use anyhow::{Context as _, Result};
+use actix_web::{HttpResponse, web};
+use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::served::Served;
 
 /// A key for it. It takes any.
 pub const KEY: &str = "sk-testkit-0123456789";
@@ -17,8 +16,7 @@ pub const KEY: &str = "sk-testkit-0123456789";
 /// A running model; it stops when it is dropped.
 #[derive(Debug)]
 pub struct Model {
-    address: SocketAddr,
-    server: ServerHandle,
+    served: Served,
 }
 
 /// The call that it wants made.
@@ -36,42 +34,27 @@ impl Model {
     ///
     /// If no port can be bound.
     pub fn start(server: &str, tool: &str, arguments: Value) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("the model")?;
-        let address = listener.local_addr()?;
         let wanted = web::Data::new(Wanted {
             server: server.to_owned(),
             tool: tool.to_owned(),
             arguments,
         });
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(wanted.clone())
-                .app_data(web::JsonConfig::default().limit(4 << 20))
-                .route("/v1/messages", web::post().to(messages))
-                .route("/v1/responses", web::post().to(responses))
-        })
-        .workers(1)
-        .disable_signals()
-        .listen(listener)?
-        .run();
-        let handle = server.handle();
-        tokio::spawn(server);
-        Ok(Self {
-            address,
-            server: handle,
-        })
+        let listening = Served::start("the model", |_| {
+            move |config: &mut web::ServiceConfig| {
+                config
+                    .app_data(wanted.clone())
+                    .app_data(web::JsonConfig::default().limit(4 << 20))
+                    .route("/v1/messages", web::post().to(messages))
+                    .route("/v1/responses", web::post().to(responses));
+            }
+        });
+        Ok(Self { served: listening? })
     }
 
     /// Its address, without a path.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        drop(self.server.stop(false));
+        format!("http://{}", self.served.address)
     }
 }
 

@@ -1,11 +1,10 @@
 //! A web page on this machine, for `fetch` to fetch.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-
-use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpResponse, HttpServer, web};
-use anyhow::{Context as _, Result};
+use actix_web::{HttpResponse, web};
+use anyhow::Result;
 use url::Url;
+
+use crate::served::Served;
 
 /// The sentence that stands on the page and nowhere else.
 pub const SENTENCE: &str = "The lighthouse keeper counts forty-two herons at dawn.";
@@ -13,8 +12,7 @@ pub const SENTENCE: &str = "The lighthouse keeper counts forty-two herons at daw
 /// A running site; it stops when it is dropped.
 #[derive(Debug)]
 pub struct Site {
-    address: SocketAddr,
-    server: ServerHandle,
+    served: Served,
 }
 
 impl Site {
@@ -24,24 +22,15 @@ impl Site {
     ///
     /// If no port can be bound.
     pub fn start() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("the site")?;
-        let address = listener.local_addr()?;
-        let server = HttpServer::new(|| {
-            App::new()
-                .route("/page", web::get().to(page))
-                .route("/note.txt", web::get().to(note))
-                .route("/robots.txt", web::get().to(robots))
-        })
-        .workers(1)
-        .disable_signals()
-        .listen(listener)?
-        .run();
-        let handle = server.handle();
-        tokio::spawn(server);
-        Ok(Self {
-            address,
-            server: handle,
-        })
+        let served = Served::start("the site", |_| {
+            |config: &mut web::ServiceConfig| {
+                config
+                    .route("/page", web::get().to(page))
+                    .route("/note.txt", web::get().to(note))
+                    .route("/robots.txt", web::get().to(robots));
+            }
+        });
+        Ok(Self { served: served? })
     }
 
     /// The page with [`SENTENCE`], as HTML: the fetch server makes Markdown of it, which takes it a second or two.
@@ -50,7 +39,7 @@ impl Site {
     ///
     /// Never: an address makes a URL.
     pub fn page(&self) -> Result<Url> {
-        Ok(Url::parse(&format!("http://{}/page", self.address))?)
+        Ok(Url::parse(&format!("http://{}/page", self.served.address))?)
     }
 
     /// [`SENTENCE`] as plain text.
@@ -59,13 +48,10 @@ impl Site {
     ///
     /// Never: an address makes a URL.
     pub fn note(&self) -> Result<Url> {
-        Ok(Url::parse(&format!("http://{}/note.txt", self.address))?)
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        drop(self.server.stop(false));
+        Ok(Url::parse(&format!(
+            "http://{}/note.txt",
+            self.served.address
+        ))?)
     }
 }
 
